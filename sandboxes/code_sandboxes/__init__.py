@@ -1,0 +1,95 @@
+"""Run code somewhere safe, and see what came of it.
+
+::
+
+    from code_sandboxes import Sandbox
+
+    with Sandbox.create("local-eval") as sandbox:
+        sandbox.run_code("x = 20")
+        print(sandbox.run_code("x + 22").text)   # 42
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from .config import SandboxConfig
+from .errors import (
+    ConfigurationError,
+    ExecutionFailedError,
+    FileError,
+    MissingExtraError,
+    SandboxClosedError,
+    SandboxError,
+    SandboxExpiredError,
+    SandboxGoneError,
+    SandboxInUseError,
+    SandboxNotFoundError,
+    SandboxStartError,
+    UnknownVariantError,
+    UnsupportedError,
+)
+from .events import Ask, Clear, Display, Done, Event, ExecutionError, Output, Started
+from .infos import Context, FileChange, FileInfo, ProcessInfo, SandboxInfo, VariableInfo
+from .kernel import Capability
+from .models import CommandResult, ExecutionResult, OutputMessage, Result
+from .process import Process
+from .sandbox import Sandbox
+from .text import printable
+
+if TYPE_CHECKING:
+    from .aio import AsyncSandbox
+    from .aio_commands import AsyncProcess
+
+__version__ = "0.1.0"
+__all__ = [
+    "Ask",
+    "AsyncProcess",
+    "AsyncSandbox",
+    "Capability",
+    "Clear",
+    "CommandResult",
+    "ConfigurationError",
+    "Context",
+    "Display",
+    "Done",
+    "Event",
+    "ExecutionError",
+    "ExecutionFailedError",
+    "ExecutionResult",
+    "FileChange",
+    "FileError",
+    "FileInfo",
+    "MissingExtraError",
+    "Output",
+    "OutputMessage",
+    "Process",
+    "ProcessInfo",
+    "Result",
+    "Sandbox",
+    "SandboxClosedError",
+    "SandboxConfig",
+    "SandboxError",
+    "SandboxExpiredError",
+    "SandboxGoneError",
+    "SandboxInUseError",
+    "SandboxInfo",
+    "SandboxNotFoundError",
+    "SandboxStartError",
+    "Started",
+    "UnknownVariantError",
+    "UnsupportedError",
+    "VariableInfo",
+    "printable",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The async half is loaded when it is asked for: asyncio is half of this package's import."""
+    if name == "AsyncSandbox":
+        from .aio import AsyncSandbox
+
+        return AsyncSandbox
+    if name == "AsyncProcess":
+        from .aio_commands import AsyncProcess
+
+        return AsyncProcess
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,110 @@
+"""A kernel of ours below the supervisor, and the ZMQ client that speaks to it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from queue import Empty
+from typing import Any
+
+from jupyter_client.blocking.client import BlockingKernelClient
+
+from ..errors import SandboxStartError
+from ..inside.processes import CONTROL, STDERR
+from ..machine import Machine
+from .child import START_SECONDS, InterpreterProcess
+from .jupyter import JupyterChannel, ZmqWaiter
+
+
+class KernelProcess:
+    """Steers the kernel by signals; what it says on its raw pipes is kept for a diagnosis."""
+
+    def __init__(self, machine: Machine, name: str, info: Mapping[str, Any]) -> None:
+        self.channel: JupyterChannel | None = None
+        self._kept = name in machine.kept
+        self._listening = threading.Event()
+        self._said = b""
+        options = {"connection": dict(info)}
+        self._child = InterpreterProcess(machine, name, "kernel", options, self._data, self._ended)
+
+    def wait_listening(self) -> None:
+        """Until its sockets are bound.
+
+        Raises:
+            SandboxStartError: it ended before, or took too long.
+        """
+        self._child.wait_started()
+        if not self._kept and not self._listening.wait(START_SECONDS):
+            self._child.kill()
+        if self._child.ended or not (self._kept or self._listening.is_set()):
+            said = self._said.decode("utf-8", "replace").strip()[-2000:]
+            raise SandboxStartError(f"the kernel did not start: {self._child.ended} {said}".strip())
+
+    def attach(self, channel: JupyterChannel) -> None:
+        """Tell the channel of the kernel's end, which may have come already."""
+        self.channel = channel
+        if self._child.ended:
+            channel.died(self._child.ended)
+
+    def interrupt(self) -> None:
+        """See Steering."""
+        self._child.interrupt()
+
+    def kill(self) -> None:
+        """See Steering."""
+        self._child.kill()
+
+    def close(self, *, keep: bool) -> None:
+        """See Steering."""
+        self._child.close(keep=keep)
+
+    def _data(self, lane: int, payload: bytes) -> None:
+        self._child.taken(len(payload))
+        if lane == CONTROL:
+            self._listening.set()
+        elif lane == STDERR:
+            self._said = (self._said + payload)[-4000:]
+
+    def _ended(self, why: str) -> None:
+        self._listening.set()
+        if self.channel is not None:
+            self.channel.died(why)
+
+
+def connect(machine: Machine, name: str, info: Mapping[str, Any]) -> JupyterChannel:
+    """Start, or find again, the kernel of a context.
+
+    Args:
+        info: its connection, as a connection file has it. It goes to the kernel over the
+            machine's own stream: a file that both sides open is one that code could swap.
+
+    Raises:
+        SandboxStartError: it does not run.
+    """
+    kernel = KernelProcess(machine, name, info)
+    kernel.wait_listening()
+    client: Any = BlockingKernelClient()
+    client.load_connection_info(dict(info))
+    client.start_channels(hb=False)
+    try:
+        _await_welcome(client)
+    except SandboxStartError:
+        client.stop_channels()
+        kernel.kill()
+        raise
+    channel = JupyterChannel(client, kernel, ZmqWaiter(client))
+    kernel.attach(channel)
+    return channel
+
+
+def _await_welcome(client: Any) -> None:
+    """Until the kernel knows of our subscription: output before that would be lost."""
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        with suppress(Empty):
+            message = client.iopub_channel.get_msg(timeout=1)
+            if message["header"]["msg_type"] == "iopub_welcome":
+                return
+    raise SandboxStartError("the kernel does not answer")

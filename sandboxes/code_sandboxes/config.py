@@ -1,0 +1,155 @@
+"""The options of a sandbox: one dataclass, and how keywords and `config=` become it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from .errors import ConfigurationError
+
+NetworkPolicy = Literal["inherit", "none", "allowlist", "all"]
+DEFAULT_TIMEOUT = 60.0
+DEFAULT_MAX_OUTPUT = 10 << 20
+DETACHED_LIFETIME = 3600.0
+
+# the names that `create()` takes, where they differ from the fields
+_KEYWORDS = {"env": "env_vars", "cpu": "cpu_limit"}
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
+
+
+@dataclass(frozen=True)
+class SandboxConfig:
+    """Everything that `Sandbox.create` can be told, as one value.
+
+    Attributes:
+        timeout: seconds allowed to one execution; None for no limit.
+        environment: runtime environment (datalayer), image (docker) or kernel (jupyter).
+        memory_limit: bytes of memory.
+        cpu_limit: cores.
+        gpu: GPU type, for example ``"T4"``.
+        working_dir: where code, commands and relative paths start; it is made if missing.
+        env_vars: environment variables of everything that runs inside.
+        max_lifetime: seconds until the sandbox ends itself; None for as long as it is owned.
+        network_policy: ``inherit`` (whatever the variant has), ``none``, ``allowlist``, ``all``.
+        allowed_hosts: ``host``, ``*.suffix`` or ``host:port``, with ``allowlist``.
+        tags: free labels, shown by `Sandbox.list`.
+        snapshot_name: the snapshot to start from.
+        max_output: bytes of output kept in a result (head and tail); streaming delivers all.
+        confined: put a process-based variant into namespaces of its own.
+
+    Example:
+        >>> SandboxConfig(timeout=30.0, env_vars={"DEBUG": "1"}).timeout
+        30.0
+    """
+
+    timeout: float | None = DEFAULT_TIMEOUT
+    environment: str | None = None
+    memory_limit: int | None = None
+    cpu_limit: float | None = None
+    gpu: str | None = None
+    working_dir: str | None = None
+    env_vars: Mapping[str, str] = field(default_factory=dict)
+    max_lifetime: float | None = None
+    network_policy: NetworkPolicy = "inherit"
+    allowed_hosts: Sequence[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    snapshot_name: str | None = None
+    max_output: int = DEFAULT_MAX_OUTPUT
+    confined: bool = False
+
+    def __post_init__(self) -> None:
+        check_timeout(self.timeout)
+        _positive("max_lifetime", self.max_lifetime, "seconds")
+        _positive("memory_limit", self.memory_limit, "bytes (the keyword `memory` is in MB)")
+        _positive("cpu_limit", self.cpu_limit, "cores")
+        _positive("max_output", self.max_output, "bytes")
+        _strings("env_vars", self.env_vars)
+        _strings("tags", self.tags)
+        for name in self.env_vars:
+            if not name or "=" in name or "\0" in name + self.env_vars[name]:
+                raise ConfigurationError(f"{name!r} cannot be an environment variable")
+        if self.network_policy not in get_args(NetworkPolicy):
+            policies = ", ".join(get_args(NetworkPolicy))
+            raise ConfigurationError(
+                f"no network_policy {self.network_policy!r}; there are: {policies}"
+            )
+        self._check_hosts()
+
+    def _check_hosts(self) -> None:
+        if isinstance(self.allowed_hosts, str):
+            raise ConfigurationError("allowed_hosts is a list of hosts, not one string")
+        for host in self.allowed_hosts:
+            if not _HOST.fullmatch(host):
+                raise ConfigurationError(
+                    f"allowed_hosts: {host!r} is not `host`, `*.suffix` or `host:port`"
+                )
+        if self.allowed_hosts and self.network_policy in ("inherit", "all"):
+            raise ConfigurationError(
+                f"allowed_hosts restricts nothing with network_policy={self.network_policy!r}; "
+                'say network_policy="allowlist"'
+            )
+        if self.network_policy == "allowlist" and not self.allowed_hosts:
+            raise ConfigurationError(
+                'network_policy="allowlist" needs allowed_hosts; to allow none, say "none"'
+            )
+
+    def given(self) -> dict[str, Any]:
+        """The fields that differ from their default."""
+        return {
+            f.name: v for f in fields(self) if (v := getattr(self, f.name)) != _DEFAULTS[f.name]
+        }
+
+
+_DEFAULTS: dict[str, Any] = {
+    f.name: f.default_factory() if callable(f.default_factory) else f.default
+    for f in fields(SandboxConfig)
+}
+
+
+def configure(config: SandboxConfig | None, keywords: Mapping[str, Any]) -> SandboxConfig:
+    """One configuration from `config=` and the keywords of `create()`.
+
+    Args:
+        config: the base, or None for the defaults.
+        keywords: only those that the caller gave.
+
+    Raises:
+        ConfigurationError: a field is given twice, or has a value that cannot be.
+    """
+    base = config or SandboxConfig()
+    given = {_KEYWORDS.get(name, name): value for name, value in keywords.items()}
+    if "memory" in given:
+        memory = given.pop("memory")
+        _positive("memory", memory, "MB")
+        given["memory_limit"] = None if memory is None else int(memory * 1024**2)
+    twice = sorted(set(given) & set(base.given()))
+    if twice:
+        raise ConfigurationError(
+            f"given both by keyword and in config: {', '.join(twice)}; give each once"
+        )
+    return replace(base, **{k: v for k, v in given.items() if v is not None or k == "timeout"})
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Raise ConfigurationError unless `timeout` is None or a positive number of seconds."""
+    _positive("timeout", timeout, "seconds")
+
+
+def _positive(name: str, value: Any, unit: str) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(f"{name} is a number of {unit}, not {value!r}")
+    if not value > 0 or math.isinf(value):
+        raise ConfigurationError(f"{name} is a positive number of {unit}, not {value!r}")
+
+
+def _strings(name: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{name} maps strings to strings; it is {value!r}")
+    for key, item in value.items():
+        if not isinstance(key, str) or not isinstance(item, str):
+            raise ConfigurationError(f"{name} maps strings to strings; {key!r} has {item!r}")

@@ -1,0 +1,324 @@
+"""What `Sandbox` and `AsyncSandbox` share: one machine, its contexts, its end."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+from weakref import WeakValueDictionary
+
+from . import records, registry
+from .config import DETACHED_LIFETIME, SandboxConfig, check_timeout, configure
+from .contexts import Interpreter, Turn
+from .errors import (
+    ConfigurationError,
+    SandboxClosedError,
+    SandboxInUseError,
+    SandboxNotFoundError,
+    SandboxStartError,
+    UnsupportedError,
+)
+from .infos import Context
+from .kernel import Detachable, Pipe, Variant
+from .machine import Machine
+from .requests import helper_code
+from .run import INPUT, Run, answering
+from .targets import Command
+
+MAIN = "default"  # the context that every sandbox has
+_here: WeakValueDictionary[str, Core] = WeakValueDictionary()  # the sandboxes of this process
+
+
+def _disown() -> None:
+    """In a forked child: the sandboxes stay the parent's, and so does their lease."""
+    for core in list(_here.values()):
+        core.closed = core.closed or "made by the parent process, before a fork"
+        core.free()
+    _here.clear()
+
+
+os.register_at_fork(after_in_child=_disown)
+
+
+class Unset:
+    """The type of `DEFAULT`."""
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+DEFAULT = Unset()  # "whatever the sandbox has": None already means no limit
+
+
+class Core:
+    """One open sandbox. Nothing here waits for code."""
+
+    def __init__(
+        self,
+        variant: Variant,
+        pipe: Pipe,
+        id: str,
+        host_functions: Mapping[str, Callable[..., Any]],
+    ) -> None:
+        self.variant, self.id = variant, id
+        self.config: SandboxConfig = variant.config
+        self.timeout = self.config.timeout
+        self.host_functions = dict(host_functions)
+        self.closed = ""  # why
+        self._closing = threading.Lock()
+        try:
+            self._machine = Machine(pipe, variant.diagnosis)
+        except BaseException:
+            pipe.close()
+            variant.stop()
+            raise
+        self._interpreters: dict[str, Interpreter] = {}
+        self._numbering = 0
+        self.interpreter(None)
+        for kept in list(self._machine.kept):
+            self._add(kept)
+        _here[id] = self
+
+    @classmethod
+    def create(
+        cls,
+        variant: str,
+        config: SandboxConfig | None,
+        keywords: Mapping[str, Any],
+        host_functions: Mapping[str, Callable[..., Any]] | None,
+    ) -> Core:
+        """Start a sandbox."""
+        settings = configure(config, keywords)
+        registry.refuse_unsupported(variant, settings)
+        functions = check_functions(host_functions)
+        id = f"sb-{uuid.uuid4().hex[:12]}"
+        kind = registry.variant_class(variant)(settings, id)  # type: ignore[call-arg]
+        core = cls(kind, kind.provision(), id, functions)
+        core._machine.set_lifetime(settings.max_lifetime)
+        records.write(core.record())
+        core._interpreters[MAIN].warm()
+        return core
+
+    @classmethod
+    def adopt(cls, id: str) -> Core:
+        """The sandbox of that id: this process's own, or a detached one."""
+        if (own := _here.get(id)) is not None and not own.closed:
+            return own
+        record = records.read(id)
+        if not record.detached:
+            if record.owner_lives():
+                raise SandboxInUseError(f"sandbox {id!r} belongs to process {record.owner_pid}")
+            raise SandboxNotFoundError(f"sandbox {id!r} has ended")
+        settings = SandboxConfig(**record.config)
+        kind = registry.variant_class(record.variant)(settings, id)  # type: ignore[call-arg]
+        assert isinstance(kind, Detachable)
+        try:
+            pipe = kind.adopt(record.place)
+        except SandboxNotFoundError:
+            records.remove(id)
+            raise
+        try:
+            core = cls(kind, pipe, id, {})
+        except SandboxStartError as error:
+            raise SandboxInUseError(f"sandbox {id!r} has another owner") from error
+        left = record.expires - time.time() if record.expires is not None else None
+        core._machine.set_lifetime(left)
+        records.write(core.record())
+        return core
+
+    def record(self, *, detached: bool = False) -> records.Record:
+        """What other processes may know of this sandbox."""
+        expires = self._machine.expires
+        place = self.variant.record() if isinstance(self.variant, Detachable) else {}
+        return records.Record(
+            id=self.id,
+            variant=self.variant.name,
+            config={k: v for k, v in self.config.given().items() if k != "env_vars"},
+            place=place,
+            detached=detached,
+            expires=None if expires is None else time.time() + expires - time.monotonic(),
+        )
+
+    # what it is made of ---------------------------------------------------------------
+    @property
+    def machine(self) -> Machine:
+        """The machine.
+
+        Raises:
+            SandboxClosedError: the caller has let go of the sandbox.
+            SandboxGoneError: it has ended.
+        """
+        if self.closed:
+            raise SandboxClosedError(f"sandbox {self.id} was {self.closed}; create another one")
+        if self._machine.gone:
+            raise self._machine.loss()
+        return self._machine
+
+    def _add(self, name: str) -> Interpreter:
+        return self._interpreters.setdefault(
+            name, Interpreter(lambda: self.variant.interpreter(self._machine, name))
+        )
+
+    def interpreter(self, context: Context | str | None) -> Interpreter:
+        """The interpreter of a context.
+
+        Raises:
+            ConfigurationError: there is no such context.
+        """
+        name = context.name if isinstance(context, Context) else context or MAIN
+        if name == MAIN:
+            return self._add(MAIN)
+        if name not in self._interpreters:
+            known = ", ".join(self._interpreters)
+            raise ConfigurationError(f"no context {name!r}; there are: {known}")
+        return self._interpreters[name]
+
+    def create_context(self, name: str | None) -> Context:
+        """A further interpreter; it starts in the background."""
+        self.machine.cwd  # noqa: B018 - raises where the sandbox is closed
+        with self._closing:
+            self._numbering += 1
+            name = name or f"context-{self._numbering}"
+            if not name.replace("-", "").replace("_", "").isalnum() or len(name) > 40:
+                raise ConfigurationError(
+                    f"a context's name is letters, digits, - and _, not {name!r}"
+                )
+            if name in self._interpreters:
+                raise ConfigurationError(f"there is a context {name!r} already")
+            self._add(name).warm()
+        return Context(name)
+
+    def contexts(self) -> list[Context]:
+        """All of them, the default one first."""
+        return [Context(name) for name in self._interpreters]
+
+    def close_context(self, context: Context | str) -> None:
+        """End its interpreter."""
+        interpreter = self.interpreter(context)
+        name = context.name if isinstance(context, Context) else context
+        if name == MAIN:
+            raise ConfigurationError("the default context lives as long as the sandbox; restart it")
+        del self._interpreters[name]
+        interpreter.close()
+
+    def restart(self, context: Context | str | None) -> None:
+        """End an interpreter; the next execution gets a fresh one."""
+        self.machine.cwd  # noqa: B018 - raises where the sandbox is closed
+        self.interpreter(context).kill()
+
+    # what runs ------------------------------------------------------------------------
+    def run(
+        self,
+        code: str,
+        *,
+        timeout: float | None | Unset = DEFAULT,
+        context: Context | str | None = None,
+        stdin: Callable[[str], Any] | None = None,
+        host_functions: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> Run:
+        """An execution, not started."""
+        self.machine.cwd  # noqa: B018 - raises where the sandbox is closed
+        if not isinstance(code, str):
+            raise ConfigurationError(f"code is a string, not {type(code).__name__}")
+        offered = self.host_functions | check_functions(host_functions)
+        interpreter = self.interpreter(context)
+        if interpreter in answering.get():
+            raise ConfigurationError(
+                "that context waits for the host function that runs now; use create_context()"
+            )
+        turn = Turn(interpreter, code, offer=tuple(offered))
+        handlers = {**offered, **({INPUT: stdin} if stdin else {})}
+        return Run(turn, self.limit(timeout), handlers, interpreter)
+
+    def limit(self, timeout: float | None | Unset) -> float | None:
+        """The seconds that an execution may take."""
+        if isinstance(timeout, Unset):
+            return self.timeout
+        check_timeout(timeout)
+        return timeout
+
+    def request(self, context: Context | str | None, op: str, **arguments: Any) -> Run:
+        """A silent request to the helper in an interpreter, not started."""
+        self.machine.cwd  # noqa: B018 - raises where the sandbox is closed
+        turn = Turn(self.interpreter(context), helper_code(op, **arguments), silent=True)
+        return Run(turn, self.timeout, {})
+
+    def command(
+        self,
+        command: str | list[str] | tuple[str, ...],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bool = False,
+    ) -> Command:
+        """A command, not started."""
+        spec: dict[str, Any] = {"cwd": cwd, "env": dict(env or {}), "stdin": stdin}
+        if isinstance(command, str):
+            spec["shell"] = command
+        else:
+            spec["argv"] = list(command)
+            if not spec["argv"] or not all(isinstance(part, str) for part in command):
+                raise ConfigurationError(
+                    "a command is a string for the shell, or a list of strings"
+                )
+        if any("\0" in part for part in (spec.get("argv") or [command])):
+            raise ConfigurationError("a command holds no NUL character")
+        return Command(self.machine, **spec)
+
+    # the end --------------------------------------------------------------------------
+    def free(self) -> None:
+        """Close this process's descriptors, and touch nothing else."""
+        self._machine.pipe.free()
+
+    def end(self, why: str = "terminated") -> None:
+        """End the sandbox; a second time does nothing."""
+        with self._closing:
+            if self.closed:
+                return
+            self.closed = why
+        for interpreter in list(self._interpreters.values()):
+            interpreter.close()
+        self._machine.close()
+        self.variant.stop()
+        records.remove(self.id)
+
+    def detach(self, max_lifetime: float | None) -> str:
+        """Let it live on without an owner."""
+        lifetime = DETACHED_LIFETIME if max_lifetime is None else max_lifetime
+        check_timeout(lifetime)
+        machine, variant = self.machine, self.variant
+        if not isinstance(variant, Detachable):
+            raise UnsupportedError(f"a {variant.name} sandbox cannot be detached")
+        with self._closing:
+            machine.set_lifetime(lifetime)
+            records.write(self.record(detached=True))
+            machine.call("detach", path=variant.detach_at(), max_lifetime=lifetime).result(10)
+            self.closed = "detached"
+        for interpreter in list(self._interpreters.values()):
+            interpreter.close(keep=True)
+        machine.close()
+        variant.let_go()
+        return self.id
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # the interpreter may be shutting down
+            if not self.closed:
+                self.end("forgotten")
+
+
+def check_functions(
+    functions: Mapping[str, Callable[..., Any]] | None,
+) -> dict[str, Callable[..., Any]]:
+    """Host functions by name.
+
+    Raises:
+        ConfigurationError: a name is no identifier, or a value cannot be called.
+    """
+    for name, function in (functions or {}).items():
+        if not name.isidentifier() or not callable(function):
+            raise ConfigurationError(f"host_functions maps names to functions; not {name!r}")
+    return dict(functions or {})

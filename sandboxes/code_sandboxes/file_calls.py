@@ -1,0 +1,138 @@
+"""The requests behind `Files` and `AsyncFiles`, and what may go in and out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import IO, Any, TypeVar
+
+from .core import Core
+from .errors import ConfigurationError, SandboxError
+from .infos import FileInfo
+from .inside.mux import Stream
+
+Data = str | bytes | bytearray | memoryview | IO[bytes] | Iterable[bytes]
+Progress = Callable[[int, int | None], Any]  # bytes so far, bytes in all where known
+PIECE = 1 << 20
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+def then(future: Future[S], change: Callable[[S], T]) -> Future[T]:
+    """A future with the changed value of another."""
+    made: Future[T] = Future()
+
+    def pass_on(done: Future[S]) -> None:
+        try:
+            made.set_result(change(done.result()))
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+            made.set_exception(error)
+
+    future.add_done_callback(pass_on)
+    return made
+
+
+class FileCalls:
+    """The requests behind `Files` and `AsyncFiles`: each gives a Future."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def verb(self, verb: str, path: str, **options: Any) -> Future[Any]:
+        """One small request."""
+        return self._core.machine.call("file", verb=verb, path=checked(path), **options)
+
+    def stat(self, path: str) -> Future[FileInfo]:
+        """What is known of a path."""
+        return then(self.verb("stat", path), info)
+
+    def entries(self, path: str, depth: int | None) -> Future[list[FileInfo]]:
+        """A listing."""
+        if depth is not None and (isinstance(depth, bool) or depth < 1):
+            raise ConfigurationError(f"depth is 1 or more, or None for all; not {depth!r}")
+        call = self._core.machine.call("entries", path=checked(path), depth=depth)
+        return then(call, infos)
+
+    def glob(self, pattern: str) -> Future[list[FileInfo]]:
+        """What matches a pattern."""
+        return then(self._core.machine.call("glob", path=checked(pattern)), infos)
+
+    def read(self, path: str) -> Future[bytes]:
+        """A whole file."""
+        return then(self._core.machine.call("read", path=checked(path)), lambda data: data or b"")
+
+    def write(self, path: str, data: bytes | bytearray | memoryview) -> Future[None]:
+        """A whole file, from memory."""
+
+        def send(stream: Stream) -> None:
+            stream.post(0, data, end=True)  # type: ignore[arg-type]
+
+        return self._core.machine.call("write", path=checked(path), on_open=send)
+
+    def pour(self, path: str) -> tuple[Future[None], Stream]:
+        """A file to write in pieces: post them to the stream, end it, await the future."""
+        opened: list[Stream] = []
+        future = self._core.machine.call("write", path=checked(path), on_open=opened.append)
+        return future, opened[0]
+
+
+def checked(path: str) -> str:
+    """`path`, if it can be one.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    if not isinstance(path, str):
+        raise ConfigurationError(f"a path inside a sandbox is a string, not {type(path).__name__}")
+    if not path or "\0" in path:
+        raise ConfigurationError(f"{path!r} is no path")
+    return path
+
+
+def info(said: Any) -> FileInfo:
+    """An entry, as the supervisor sends it."""
+    try:
+        return FileInfo(
+            name=str(said["name"]),
+            path=str(said["path"]),
+            size=int(said["size"]),
+            type=str(said["type"]),
+            modified=float(said["modified"]),
+            mode=int(said["mode"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise SandboxError("the supervisor sent an entry that makes no sense") from error
+
+
+def infos(said: Any) -> list[FileInfo]:
+    """Batches of entries."""
+    return [info(entry) for line in (said or b"").splitlines() for entry in json.loads(line)]
+
+
+def as_bytes(data: Data, encoding: str) -> bytes | bytearray | memoryview | None:
+    """`data`, if it is in memory already."""
+    if isinstance(data, str):
+        return data.encode(encoding)
+    if isinstance(data, bytes | bytearray | memoryview):
+        return data
+    return None
+
+
+def pieces(data: Any) -> Iterator[bytes]:
+    """What a binary file or an iterable holds.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    if hasattr(data, "read"):
+        read = data.read
+        data = iter(lambda: read(PIECE), b"")
+    if not hasattr(data, "__iter__"):
+        raise ConfigurationError(
+            f"data is text, bytes, a binary file or an iterable of bytes, not {type(data).__name__}"
+        )
+    for piece in data:
+        if not isinstance(piece, bytes | bytearray | memoryview):
+            raise ConfigurationError(f"a piece of a file is bytes, not {type(piece).__name__}")
+        yield bytes(piece)

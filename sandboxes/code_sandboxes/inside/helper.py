@@ -1,0 +1,157 @@
+"""Silent requests to an interpreter: variables in and out, host functions, none of it visible.
+
+Loaded into every interpreter of ours, plain or Jupyter, and never into the user's namespace.
+What goes to the host is JSON; bytes travel as base64. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import json
+import sys
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+ANSWER = "application/vnd.code-sandboxes.answer+json"
+MOST_ASKED = 16 << 20  # bytes of one request to the host
+PREVIEW = 200
+
+
+class World(Protocol):
+    """What differs between a plain interpreter and a Jupyter kernel."""
+
+    names: dict[str, Any]
+    hidden: set[str]
+
+    def answer(self, bundle: dict[str, Any]) -> None:
+        """Send a display that only the host's request sees."""
+
+    def ask(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Wait for the host's reply: {"value": ...} or {"error": [name, text]}."""
+
+
+world: World = None  # type: ignore[assignment]  # set by the interpreter that loads us
+
+
+def serve(request: str) -> None:
+    """One request of the host, as JSON; its answer is a display of our own type."""
+    asked = json.loads(request)
+    try:
+        value = globals()["do_" + asked.pop("op")](**asked)
+        answer = {"ok": value}
+        text = json.dumps(answer)
+    except (KeyError, ValueError, TypeError, NameError, RecursionError, OSError) as error:
+        text = json.dumps({"error": [type(error).__name__, str(error)]})
+    world.answer({ANSWER: text})
+
+
+def do_offer(names: list[str]) -> None:
+    """Put host functions into the namespace; what the code makes of a name later is its own."""
+    for name in names:
+        world.names[name] = offered(name)
+        world.hidden.add(name)
+
+
+def do_set(name: str, value: Any, encoded: bool) -> None:
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} cannot be the name of a variable")
+    world.names[name] = base64.b64decode(value) if encoded else value
+    world.hidden.discard(name)
+
+
+def do_get(name: str) -> dict[str, Any]:
+    if name not in world.names:
+        raise NameError(f"no variable {name!r}")
+    value = world.names[name]
+    if isinstance(value, bytes | bytearray):
+        return {"value": base64.b64encode(value).decode(), "encoded": True}
+    return {"value": plain(value), "encoded": False}
+
+
+def plain(value: Any) -> Any:
+    """`value` if JSON gives back the same; TypeError otherwise."""
+    try:
+        if json.loads(json.dumps(value, allow_nan=False)) == value:
+            return value
+        problem = "it would not come back as it is"
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = str(error)
+    raise TypeError(f"a {type(value).__name__} cannot leave the sandbox as JSON: {problem}")
+
+
+def do_list() -> list[dict[str, Any]]:
+    """The user's variables."""
+    return [
+        {"name": name, "type": type(value).__name__, "size": size(value), "preview": preview(value)}
+        for name, value in sorted(world.names.items())
+        if not name.startswith("_")
+        and name not in world.hidden
+        and not isinstance(value, types.ModuleType)
+    ]
+
+
+def size(value: Any) -> int | None:
+    try:
+        return len(value)
+    except Exception:  # noqa: BLE001 - the user's own __len__ may do anything
+        return None
+
+
+def preview(value: Any) -> str:
+    try:
+        if isinstance(value, str | bytes):
+            value = value[: PREVIEW + 1]
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - the user's own __repr__ may do anything
+        return f"<{type(value).__name__}: repr failed: {type(error).__name__}>"
+    return text if len(text) <= PREVIEW else text[:PREVIEW] + "..."
+
+
+def offered(name: str) -> Callable[..., Any]:
+    """A function that is run by the host."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return ask("call", {"function": name, "args": args, "kwargs": kwargs})
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"Ask the host to run {name}(); its arguments and its result are JSON."
+    return call
+
+
+def ask(kind: str, payload: Mapping[str, Any]) -> Any:
+    """The host's answer; its exception is raised here."""
+    if len(json.dumps(payload)) > MOST_ASKED:
+        raise ValueError(f"a request to the host is at most {MOST_ASKED} bytes of JSON")
+    answer = world.ask(kind, payload)
+    if "error" in answer:
+        name, text = answer["error"]
+        raise failure(name, text)
+    return answer["value"]
+
+
+def failure(name: str, text: str) -> BaseException:
+    """The host's exception, by name; only builtins are looked up."""
+    if name == "StdinNotImplementedError":
+        module = sys.modules.get("IPython.core.error")
+        return getattr(module, name, StdinNotImplementedError)(text)
+    found = getattr(builtins, name, None)
+    if isinstance(found, type) and issubclass(found, Exception):
+        try:
+            return found(text)
+        except TypeError:  # UnicodeDecodeError wants five arguments
+            pass
+    return RuntimeError(f"{name}: {text}")
+
+
+class StdinNotImplementedError(NotImplementedError):
+    """Nobody is there to answer input()."""
+
+
+StdinNotImplementedError.__module__ = "builtins"
+
+
+def read_line(prompt: object = "", password: bool = False) -> str:
+    """What `input()` and `getpass()` do here."""
+    return str(ask("input", {"prompt": str(prompt), "password": password}))

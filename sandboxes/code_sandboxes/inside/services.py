@@ -1,0 +1,197 @@
+"""What the owner of a sandbox can ask of its supervisor: one request for each stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from .files import Files
+from .forkserver import ForkServer, launch
+from .mux import DATA, END, Stream, StreamLost
+from .processes import Process, Spawn, execute
+from .proctable import Threads
+
+PIECE = 1 << 17
+BATCH = 1000  # entries of a listing in one message
+
+
+class Services:
+    """Files and processes; every `do_` method is a verb of the protocol.
+
+    Args:
+        options: those of the supervisor.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.cwd = options["cwd"]
+        self.files = Files(options["home"], self.cwd, rooted=options["rooted"])
+        self.threads = Threads()
+        self.forks: ForkServer | None = None
+        self.kept: dict[str, Process] = {}
+        self.processes: dict[int, Process] = {}
+
+    def answer(self, stream: Stream, request: dict[str, Any]) -> None:
+        try:
+            reply = getattr(self, "do_" + request.pop("op"))(stream, **request)
+        except StreamLost:
+            return
+        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+            number = error.errno if isinstance(error, OSError) else None
+            text = error.strerror if isinstance(error, OSError) else str(error)
+            reply = {"error": [type(error).__name__, number, text or ""]}
+        with suppress(StreamLost):
+            if reply is not None:
+                stream.tell(reply)
+                stream.finish()
+
+    def do_hello(self, stream: Stream) -> dict[str, Any]:
+        about = {"pid": os.getpid(), "kept": sorted(self.kept), "python": sys.version.split()[0]}
+        return {"ok": {**about, "home": self.options["home"], "cwd": self.cwd}}
+
+    # files ------------------------------------------------------------------------
+    def do_file(self, stream: Stream, verb: str, path: str, **options: Any) -> dict[str, Any]:
+        if verb not in ("stat", "exists", "mkdir", "remove", "move", "resolve"):
+            raise ValueError(f"no verb {verb!r}")
+        if verb == "move":
+            self.files.move(path, **options)
+            return {"ok": None}
+        return {"ok": getattr(self.files, verb)(path, **options)}
+
+    def do_entries(self, stream: Stream, path: str, depth: int | None) -> dict[str, Any]:
+        return self._batches(stream, self.files.entries(path, depth))
+
+    def do_glob(self, stream: Stream, path: str) -> dict[str, Any]:
+        return self._batches(stream, self.files.glob(path))
+
+    @staticmethod
+    def _batches(stream: Stream, entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
+        batch: list[dict[str, Any]] = []
+        for entry in entries:
+            batch.append(entry)
+            if len(batch) == BATCH:
+                # as data, not as a message: a listing of millions waits for credit too
+                stream.send(0, json.dumps(batch).encode() + b"\n")
+                batch = []
+        stream.send(0, json.dumps(batch).encode() + b"\n")
+        return {"ok": None}
+
+    def do_read(self, stream: Stream, path: str) -> dict[str, Any]:
+        with self.files.open(path) as file:
+            stream.tell({"size": os.fstat(file.fileno()).st_size})
+            while data := file.read(PIECE):
+                stream.send(0, data)
+        return {"ok": None}
+
+    def do_write(self, stream: Stream, path: str) -> dict[str, Any]:
+        with self.files.replace(path) as file:
+            while (item := stream.receive())[0] == DATA:
+                view = memoryview(item[2])
+                while view:
+                    view = view[file.write(view) or 0 :]
+            if item[0] != END:
+                raise StreamLost("the owner gave up")
+        return {"ok": None}
+
+    def do_watch(self, stream: Stream, path: str, interval: float) -> dict[str, Any]:
+        """Tell what changes below a path, until the owner has enough."""
+
+        def state() -> dict[str, tuple[Any, ...]]:
+            return {
+                entry["path"]: (entry["modified"], entry["size"], entry["type"])
+                for entry in self.files.entries(path, None)
+            }
+
+        before = state()
+        stream.tell({"watching": True})
+        while not stream.lost:
+            began = time.monotonic()
+            after = state()
+            for name in sorted(before.keys() | after.keys()):
+                if before.get(name) != after.get(name):
+                    kind = (
+                        "added" if name not in before else "changed" if name in after else "removed"
+                    )
+                    stream.send(0, json.dumps([kind, name]).encode() + b"\n")
+            before = after
+            time.sleep(max(interval, 5 * (time.monotonic() - began)))  # big trees: 1/6 of a core
+        return {"ok": None}
+
+    # processes --------------------------------------------------------------------
+    def do_spawn(self, stream: Stream, **spec: Any) -> None:
+        spec["cwd"] = self.files.resolve(spec.get("cwd") or ".")
+        spawn: Spawn = execute
+        if "main" in spec:
+            spawn = self.forks.spawn if self.forks else launch
+        try:
+            process = Process(spec, self.threads.start, self._ended, spawn)
+        except ConnectionError:  # somebody killed the fork server: interpreters still start
+            self.forks = None
+            process = Process(spec, self.threads.start, self._ended, launch)
+        self.processes[process.pid] = process
+        if process.keep:
+            self.kept[process.keep] = process
+        process.attach(stream)
+
+    def _ended(self, process: Process) -> None:
+        self.processes.pop(process.pid, None)
+        if process.keep and self.kept.get(process.keep) is process:
+            del self.kept[process.keep]
+
+    def do_attach(self, stream: Stream, keep: str | None = None, pid: int = 0) -> None:
+        process = self.kept.get(keep) if keep else self.processes.get(pid)
+        if process is None:
+            raise ProcessLookupError(3, "no such process")
+        process.attach(stream)
+
+    def do_processes(self, stream: Stream) -> dict[str, Any]:
+        """The commands that run, not the interpreters."""
+        commands = [p for p in self.processes.values() if not p.keep]
+        return {
+            "ok": [
+                {
+                    "pid": p.pid,
+                    "command": p.spec.get("argv") or p.spec["shell"],
+                    "started": p.started,
+                }
+                for p in commands
+            ]
+        }
+
+    def do_signal(self, stream: Stream, pid: int, number: int, whole: bool) -> dict[str, Any]:
+        if pid not in self.processes:
+            raise ProcessLookupError(3, "no such process")
+        self.processes[pid].signal(number, whole=whole)
+        return {"ok": None}
+
+    def do_connect(self, stream: Stream, path: str, wait: float) -> dict[str, Any]:
+        """Splice a unix socket in here to the stream."""
+        until = time.monotonic() + wait
+        while True:
+            peer = socket.socket(socket.AF_UNIX)
+            try:
+                peer.connect(path)
+                break
+            except OSError:
+                peer.close()
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+        self.threads.start(self._to_socket, stream, peer)
+        with suppress(OSError):
+            while data := peer.recv(PIECE):
+                stream.send(0, data)
+        return {"ok": None}
+
+    @staticmethod
+    def _to_socket(stream: Stream, peer: socket.socket) -> None:
+        with suppress(OSError):
+            while (item := stream.receive())[0] == DATA:
+                peer.sendall(item[2])
+            peer.shutdown(socket.SHUT_WR if item[0] == END else socket.SHUT_RDWR)

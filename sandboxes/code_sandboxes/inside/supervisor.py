@@ -1,0 +1,141 @@
+"""The one process that all of a sandbox hangs from. Standard library only; sent at start.
+
+Its byte stream is the lease: end of file ends the whole tree, unless the owner said
+`detach` before; then a unix socket waits for the next one until `max_lifetime`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+from .forkserver import ForkServer
+from .mux import Mux, Stream
+from .proctable import adopt_orphans, has_descriptors, kill_tree, table
+from .services import Services
+
+
+class Supervisor(Services):
+    """Answers one owner at a time; `serve` returns when the sandbox is to end."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__(options)
+        self.detached = self.vacant = False  # vacant: from `detach` until somebody comes
+        self.owners: SimpleQueue[socket.socket] = SimpleQueue()
+        self.mux = Mux(lambda data: None)
+        self._expiry: threading.Timer | None = None
+
+    def expire_in(self, seconds: float | None) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if seconds is not None:
+            self._expiry = threading.Timer(seconds, self.end)
+            self._expiry.daemon = True
+            self._expiry.start()
+
+    def connection(self, write: Callable[[bytes], None]) -> Mux:
+        """A fresh multiplexer towards the owner."""
+        start = self.threads.start
+        self.mux = Mux(write, lambda stream, ask: start(self.answer, stream, ask), start)
+        return self.mux
+
+    def end(self) -> None:
+        """End everything, and this process."""
+        kill_tree(os.getpid(), with_root=False)
+        os._exit(0)
+
+    def do_lifetime(self, stream: Stream, seconds: float | None) -> dict[str, Any]:
+        self.expire_in(seconds)
+        return {"ok": None}
+
+    # the lease ----------------------------------------------------------------------
+    def do_detach(self, stream: Stream, path: str, max_lifetime: float) -> dict[str, Any]:
+        self.detached = self.vacant = True
+        self.expire_in(max_lifetime)
+        if not os.path.exists(path):
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(path)
+            os.chmod(path, 0o600)
+            listener.listen(8)
+            self.threads.start(self._doorman, listener)
+        return {"ok": None}
+
+    def _doorman(self, listener: socket.socket) -> None:
+        """One owner at a time: who comes while there is one is hung up on."""
+        while True:
+            peer, _ = listener.accept()
+            if self.vacant:  # even while the former owner is still hanging up
+                self.vacant = False
+                self.owners.put(peer)
+            else:
+                peer.close()
+
+    def serve(self, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
+        """Serve one owner after another, until one leaves without detaching."""
+        while True:
+            mux = self.connection(write)
+            with suppress(OSError):
+                while data := read():
+                    mux.feed(data)
+            mux.close()
+            if not self.detached:
+                return
+            self.detached = False
+            peer = self.owners.get()
+            read, write = (lambda peer=peer: peer.recv(1 << 18)), peer.sendall  # type: ignore[misc]
+
+    def reap(self) -> None:
+        """Orphans are ours (subreaper, or PID 1): bury them."""
+        dead: set[int] = set()
+        while True:
+            time.sleep(1)
+            known = self.processes.keys() | {self.forks.pid if self.forks else 0}
+            found = {
+                pid
+                for pid, (parent, _, state) in table().items()
+                if state == "Z" and parent == os.getpid() and pid not in known
+            }
+            for pid in found & dead:  # seen twice: not a child that `Process` is about to wait for
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            dead = found
+
+
+def main(**options: Any) -> None:
+    """The supervisor of a process of its own, speaking over its stdin and stdout."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # not SIG_IGN, which children would inherit
+    source, sink = os.dup(0), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1):
+        os.dup2(nowhere, fd)
+    os.close(nowhere)
+    os.chdir(options["cwd"])
+    if options.get("seccomp"):
+        from . import seccomp  # sent only when it is asked for
+
+        seccomp.apply()
+    forks = None
+    if options.get("fork") and has_descriptors():
+        forks = ForkServer(options.get("preload") or [])  # while there is one thread
+    adopt_orphans()
+    supervisor = Supervisor(options)
+    supervisor.forks = forks
+    supervisor.expire_in(options.get("max_lifetime"))
+    signal.signal(signal.SIGTERM, lambda *_: supervisor.end())
+    threading.Thread(target=supervisor.reap, daemon=True).start()
+
+    def write(data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(sink, view) :]
+
+    supervisor.serve(lambda: os.read(source, 1 << 18), write)
+    supervisor.end()

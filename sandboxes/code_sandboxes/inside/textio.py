@@ -1,0 +1,96 @@
+"""Standard output and error as events, in order and soon, but not one event for each write."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+SOON = 0.005  # seconds that a piece of output may wait for more
+MOST = 1 << 15  # characters that may wait
+
+
+class Writer(io.TextIOBase):
+    """A text stream that says what is written to it.
+
+    The first write after a pause goes out at once; a burst is gathered for `SOON`, so that a
+    million small prints cost hundreds of events.
+    """
+
+    encoding, errors, newlines = "utf-8", "backslashreplace", None
+
+    def __init__(self, tell: Callable[..., None], name: str, descriptor: int) -> None:
+        self._tell, self.name, self._descriptor = tell, name, descriptor
+        self._pid = os.getpid()
+        self._pending: list[str] = []
+        self._size, self._last = 0, 0.0
+        self._lock = threading.RLock()
+        self._wanted = threading.Event()
+        self._flusher: threading.Thread | None = None
+
+    @property
+    def buffer(self) -> io.RawIOBase:
+        """Bytes written here come out too, after what was printed before."""
+        self.flush()
+        return io.FileIO(self._descriptor, "wb", closefd=False)
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if os.getpid() != self._pid:  # a forked child has but its raw output
+            os.write(self._descriptor, text.encode("utf-8", "backslashreplace"))
+            return len(text)
+        with self._lock:
+            self._pending.append(text)
+            self._size += len(text)
+            now = time.monotonic()
+            if self._size > MOST or ("\n" in text and now - self._last > SOON):
+                self.flush()
+            elif self._size == len(text):
+                self._later()
+        return len(text)
+
+    def _later(self) -> None:
+        if self._flusher is None:
+            self._flusher = threading.Thread(target=self._flush_soon, daemon=True)
+            self._flusher.start()
+        self._wanted.set()
+
+    def _flush_soon(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            time.sleep(SOON)
+            self.flush()
+
+    def flush(self) -> None:
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            text = "".join(self._pending)
+            self._pending.clear()
+            self._size, self._last = 0, time.monotonic()
+            if text:
+                self._tell(out=text, stream=self.name)
+
+    def writelines(self, lines: Any) -> None:
+        self.write("".join(lines))
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return False
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Closing our stream would silence the interpreter: it only flushes."""
+        self.flush()

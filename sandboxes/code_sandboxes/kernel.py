@@ -1,0 +1,120 @@
+"""The contracts between what a caller holds and what lies below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from .events import Event
+
+if TYPE_CHECKING:
+    from .config import SandboxConfig
+    from .machine import Machine
+
+Emit = Callable[[Event], None]  # called from any thread, never blocks
+
+
+@dataclass(frozen=True)
+class Capability:
+    """Whether something can be had here.
+
+    Attributes:
+        supported: whether it can.
+        reason: why not, and what to do about it; ``""`` where it can.
+    """
+
+    supported: bool
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.supported
+
+
+class Channel(Protocol):
+    """One interpreter. Everything is pushed: no method waits for the code."""
+
+    def submit(self, code: str, emit: Emit, *, silent: bool = False) -> None:
+        """Run `code`; `emit` its events, `Done` last. One at a time: the caller queues.
+
+        A silent request leaves no trace: no history, no count, no name.
+        """
+
+    def reply(self, ask: str, answer: Mapping[str, Any]) -> None:
+        """Answer an Ask: {"value": JSON} or {"error": [name, text]}. A late answer is dropped."""
+
+    def taken(self, size: int) -> None:
+        """Output of this size was dealt with: the sandbox may send as much again."""
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in the code, if any runs."""
+
+    def kill(self) -> None:
+        """End the interpreter; a running execution ends with `Done(state_lost=True)`."""
+
+    def close(self, *, keep: bool = False) -> None:
+        """Let go; with `keep` the interpreter lives on for the next owner."""
+
+
+class Pipe(Protocol):
+    """The byte stream to a supervisor."""
+
+    def read(self) -> bytes:
+        """What there is, at least a byte; b"" at the end."""
+
+    def write(self, data: bytes) -> None:
+        """Write all of it."""
+
+    def close(self) -> None:
+        """Hang up; unblocks a `read` in another thread."""
+
+    def free(self) -> None:
+        """Close this process's descriptors, without hanging up for others that hold them."""
+
+
+class Variant(Protocol):
+    """How to get a supervisor, and an interpreter below it.
+
+    A variant is a class with `capabilities`, made with the whole configuration. What it does
+    not list as supported is refused before it is made.
+    """
+
+    name: ClassVar[str]
+    config: SandboxConfig
+
+    @classmethod
+    def capabilities(cls) -> Mapping[str, Capability]:
+        """What it can on this machine: options by name, and verbs (`detach`, ...)."""
+
+    def provision(self) -> Pipe:
+        """A place, and the byte stream to the supervisor that was booted in it.
+
+        Raises:
+            SandboxStartError: it cannot be started; nothing is left behind.
+        """
+
+    def interpreter(self, machine: Machine, name: str) -> Channel:
+        """A new interpreter, or the one of that name that a former owner kept."""
+
+    def stop(self) -> None:
+        """Remove what `provision` made and the supervisor's end does not take along."""
+
+    def diagnosis(self) -> str:
+        """What is known of why the supervisor failed, for an error's text; ``""`` for nothing."""
+
+
+@runtime_checkable
+class Detachable(Protocol):
+    """A variant whose sandbox can outlive its owner."""
+
+    def detach_at(self) -> str:
+        """Where, inside, the supervisor is to listen."""
+
+    def let_go(self) -> None:
+        """The supervisor has detached: free what the host holds, and leave it alone."""
+
+    def record(self) -> dict[str, Any]:
+        """What another process needs to reach it, as JSON."""
+
+    def adopt(self, record: Mapping[str, Any]) -> Pipe:
+        """The byte stream to a detached supervisor."""

@@ -1,0 +1,142 @@
+"""The host's end of the supervisor protocol. Calls give a Future: nothing here waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+from .errors import SandboxExpiredError, SandboxGoneError, SandboxStartError, from_inside
+from .inside.mux import DATA, END, MESSAGE, RESET, Mux, Push, Stream, StreamLost
+from .kernel import Pipe
+
+BOOT_SECONDS = 60.0
+
+
+class Machine:
+    """Files, processes and interpreters of one sandbox.
+
+    Args:
+        pipe: the byte stream to its supervisor.
+        diagnosis: what is known of a supervisor that fails, for an error's text.
+        on_end: called once, on the reading thread, when the supervisor is gone.
+
+    Raises:
+        SandboxStartError: the supervisor did not answer.
+    """
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        diagnosis: Callable[[], str] = lambda: "",
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.pipe = pipe
+        self.mux = Mux(pipe.write)
+        self.expires: float | None = None  # on time.monotonic()
+        self._on_end = on_end
+        self._reader = threading.Thread(target=self._read, name="sandbox-machine", daemon=True)
+        self._reader.start()
+        try:
+            hello = self.call("hello").result(BOOT_SECONDS)
+        except (SandboxGoneError, TimeoutError) as error:
+            raise SandboxStartError(f"the sandbox did not start: {diagnosis() or error}") from error
+        self.home: str = hello["home"]
+        self.cwd: str = hello["cwd"]
+        self.kept: list[str] = hello["kept"]
+
+    def _read(self) -> None:
+        try:
+            with suppress(OSError, ValueError):  # ProtocolError too: a hostile end is a lost one
+                while data := self.pipe.read():
+                    self.mux.feed(data)
+        finally:
+            self.mux.close()
+            self._on_end()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the connection has ended."""
+        return self.mux.closed
+
+    def loss(self) -> SandboxGoneError:
+        """The error that says why the sandbox is gone."""
+        if self.expires is not None and time.monotonic() >= self.expires - 0.5:
+            return SandboxExpiredError("the sandbox reached its max_lifetime; create another one")
+        return SandboxGoneError(
+            "the sandbox is gone (its supervisor ended, or the connection was lost): create another"
+        )
+
+    def set_lifetime(self, seconds: float | None) -> None:
+        """Note when the sandbox ends; the supervisor keeps the time itself."""
+        self.expires = None if seconds is None else time.monotonic() + seconds
+
+    def open(self, push: Push, op: str, **arguments: Any) -> Stream:
+        """A stream of the supervisor's protocol; `push` is called on the reading thread.
+
+        Raises:
+            SandboxGoneError: there is no supervisor any more.
+        """
+        try:
+            return self.mux.open({"op": op, **arguments}, push)
+        except StreamLost as error:
+            raise self.loss() from error
+
+    def call(
+        self,
+        op: str,
+        *,
+        on_data: Callable[[Stream, bytes], None] | None = None,
+        on_open: Callable[[Stream], None] | None = None,
+        **arguments: Any,
+    ) -> Future[Any]:
+        """One request and its answer: the reply's value, or the bytes that came before it.
+
+        Args:
+            op: the supervisor's verb.
+            on_data: takes the bytes as they come, and gives their credit back.
+            on_open: is given the stream, to send a body.
+        """
+        future: Future[Any] = Future()
+        pieces: list[bytes] = []
+
+        def push(stream: Stream, kind: int, lane: int, payload: Any) -> None:
+            if kind == DATA:
+                if on_data is not None:
+                    on_data(stream, payload)
+                else:
+                    pieces.append(payload)
+                    stream.taken(len(payload))
+            elif future.done():
+                return
+            elif kind == MESSAGE and "error" in payload:
+                path = arguments.get("path")
+                future.set_exception(self._error(payload["error"], path))
+            elif kind == MESSAGE and "ok" in payload:
+                future.set_result(b"".join(pieces) if pieces else payload["ok"])
+            elif kind in (RESET, END):
+                future.set_exception(self.loss())
+
+        stream = self.open(push, op, **arguments)
+        if on_open is not None:
+            with suppress(StreamLost):  # the answer, or the loss, is in the future
+                on_open(stream)
+        return future
+
+    @staticmethod
+    def _error(said: Any, path: str | None) -> Exception:
+        if isinstance(said, list) and len(said) == 3:
+            name, number, text = said
+            return from_inside(
+                str(name), number if isinstance(number, int) else None, str(text), path
+            )
+        return SandboxGoneError("the supervisor sent an answer that makes no sense")
+
+    def close(self) -> None:
+        """Hang up. The supervisor ends, unless it was told to detach."""
+        self.pipe.close()
+        if threading.current_thread() is not self._reader:
+            self._reader.join(5)

@@ -1,0 +1,95 @@
+"""Byte streams to a supervisor: a child's pipes, or a socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+PIECE = 1 << 18
+
+
+class ChildPipe:
+    """The stdin and stdout of a child of ours; its end is the sandbox's end.
+
+    Args:
+        argv: what to start, in a session of its own.
+        env: its whole environment.
+        errors: a file that takes its stderr.
+    """
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], errors: str) -> None:
+        with open(errors, "wb") as log:
+            self.child = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=dict(env),
+                bufsize=0,
+                start_new_session=True,
+            )
+        assert self.child.stdin is not None
+        assert self.child.stdout is not None
+        self._in, self._out = self.child.stdin, self.child.stdout
+
+    def read(self) -> bytes:
+        """See Pipe."""
+        return os.read(self._out.fileno(), PIECE)
+
+    def write(self, data: bytes) -> None:
+        """See Pipe."""
+        view = memoryview(data)
+        while view:
+            view = view[self._in.write(view) or 0 :]
+
+    def close(self) -> None:
+        """See Pipe."""
+        with suppress(OSError):
+            self._in.close()
+
+    def wait(self, timeout: float) -> int:
+        """Its exit status, once it has ended; past `timeout` seconds it is killed."""
+        try:
+            self.child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        self._out.close()
+        return self.child.returncode
+
+    def free(self) -> None:
+        """See Pipe."""
+        self.close()
+        self._out.close()
+
+    def release(self) -> None:
+        """Let it live on, as nobody's child."""
+        self.free()
+        self.child.returncode = 0  # Popen must not warn that it still runs
+
+
+class SocketPipe:
+    """A connected socket."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+
+    def read(self) -> bytes:
+        """See Pipe."""
+        return self._socket.recv(PIECE)
+
+    def write(self, data: bytes) -> None:
+        """See Pipe."""
+        self._socket.sendall(data)
+
+    def close(self) -> None:
+        """See Pipe."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def free(self) -> None:
+        """See Pipe."""
+        self._socket.close()

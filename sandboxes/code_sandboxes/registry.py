@@ -1,0 +1,99 @@
+"""Variants by name: where each class is, and the extra that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+
+from .config import SandboxConfig
+from .errors import MissingExtraError, UnknownVariantError, UnsupportedError
+from .kernel import Capability, Variant
+
+DEFAULT = "local-jupyter"
+GROUP = "code_sandboxes.variants"
+_OURS = {
+    "local-eval": ("code_sandboxes.variants.local_eval:LocalEval", ""),
+    "local-jupyter": ("code_sandboxes.variants.local_jupyter:LocalJupyter", ""),
+}
+_added: dict[str, type[Variant]] = {}
+
+
+@cache
+def _foreign() -> dict[str, str]:
+    from importlib.metadata import entry_points  # 20 ms that most need not pay
+
+    return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+def register(variant: type[Variant]) -> None:
+    """Make a variant known in this process, under its own name.
+
+    A package does the same for every process with an entry point in the group
+    ``code_sandboxes.variants``.
+    """
+    _added[variant.name] = variant
+
+
+def variants() -> list[str]:
+    """The names that `create()` takes."""
+    return list(dict.fromkeys((*_OURS, *_added, *_foreign())))
+
+
+def variant_class(name: str) -> type[Variant]:
+    """The class of a variant; imported here, not before.
+
+    Raises:
+        UnknownVariantError: there is none of that name.
+        MissingExtraError: it needs a package that is not installed.
+    """
+    if name in _added:
+        return _added[name]
+    where, extra = _OURS[name] if name in _OURS else (_foreign().get(name), "")
+    if where is None:
+        raise UnknownVariantError(f"no variant {name!r}; there are: {', '.join(variants())}")
+    module, _, attribute = where.partition(":")
+    try:
+        found: type[Variant] = getattr(import_module(module), attribute)
+    except ImportError as error:
+        if not extra:
+            raise
+        raise MissingExtraError(
+            f"{name} needs {error.name}: install the extra `code-sandboxes[{extra}]`"
+        ) from error
+    return found
+
+
+def capabilities(name: str) -> Mapping[str, Capability]:
+    """What a variant can on this machine."""
+    return variant_class(name).capabilities()
+
+
+def that_can(what: str) -> list[str]:
+    """The variants that support something here."""
+    found = []
+    for name in variants():
+        try:
+            known = capabilities(name)
+        except MissingExtraError:
+            continue
+        if what in known and known[what].supported:
+            found.append(name)
+    return found
+
+
+def refuse_unsupported(name: str, config: SandboxConfig) -> None:
+    """Refuse what the variant cannot honour, all of it at once."""
+    known = capabilities(name)
+    refused = []
+    for option, value in config.given().items():
+        if option in ("timeout", "max_output", "allowed_hosts"):
+            continue  # above every variant; and part of network_policy
+        wanted = f"{option}={value}" if option == "network_policy" else option
+        able = known.get(wanted)
+        if able is None or not able.supported:
+            reason = able.reason if able else f"{name} does not know it"
+            others = ", ".join(other for other in that_can(wanted) if other != name)
+            refused.append(f"{wanted}: {reason} (here it is supported by: {others or 'none'})")
+    if refused:
+        raise UnsupportedError(f"{name} cannot honour " + "; ".join(refused))

@@ -1,0 +1,263 @@
+"""One execution: when to interrupt, when to kill (free of I/O), and who waits meanwhile."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import Enum
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any, Protocol
+
+from .events import Ask, Done, Event, ExecutionError, Output, Started
+from .kernel import Emit
+
+# the interpreters that wait for a host function which runs in this context
+answering: ContextVar[frozenset[object]] = ContextVar("answering", default=frozenset())
+GRACE = 0.8  # seconds that code has to end, after each step
+MOST_JSON = 16 << 20  # bytes of an answer to the sandbox
+
+
+class Step(Enum):
+    """What is done about code that runs too long, in this order."""
+
+    INTERRUPT = "interrupt"
+    KILL = "kill"
+    GIVE_UP = "give up"
+
+
+@dataclass
+class Deadline:
+    """What to do when; told of the time, never asking for it."""
+
+    timeout: float | None
+    grace: float = GRACE
+    expired: bool = False
+    _until: float | None = None
+    _asked_at: float | None = None
+    _steps: deque[Step] = field(default_factory=lambda: deque(Step))
+
+    def started(self, now: float) -> None:
+        """The clock runs from here."""
+        if self.timeout is not None and self._until is None:
+            self._until = now + self.timeout
+
+    def paused(self, now: float) -> None:
+        """The code waits for the host: that is not its time."""
+        self._asked_at = now
+
+    def resumed(self, now: float) -> None:
+        """The host has answered."""
+        if self._asked_at is not None and self._until is not None:
+            self._until += now - self._asked_at
+        self._asked_at = None
+
+    def left(self, now: float) -> float | None:
+        """Seconds until the next step is due; None: nothing is."""
+        if self._until is None or self._asked_at is not None or not self._steps:
+            return None
+        return max(0.0, self._until - now)
+
+    def due(self, now: float) -> Step | None:
+        """The step to take now, if it is time."""
+        if self.left(now) != 0.0:
+            return None
+        self.expired = True
+        return self.next_step(now)
+
+    def next_step(self, now: float) -> Step | None:
+        """The next step, whatever the time."""
+        self._until, self._asked_at = now + self.grace, None
+        return self._steps.popleft() if self._steps else None
+
+
+class Target(Protocol):
+    """What runs: a turn on a context, or a command."""
+
+    def begin(self, emit: Emit) -> None: ...
+    def reply(self, ask: str, answer: Mapping[str, Any]) -> None: ...
+    def taken(self, size: int) -> None: ...
+    def interrupt(self) -> None: ...
+    def kill(self) -> None: ...
+    def give_up(self) -> None:
+        """It does not end even when killed: emit its `Done` without it."""
+
+
+Handlers = Mapping[str, Callable[..., Any]]  # host functions by name; "input" answers input()
+INPUT = "\0input"  # no function has this name
+
+
+class Run:
+    """The state of one execution that both drivers share."""
+
+    def __init__(
+        self, target: Target, timeout: float | None, handlers: Handlers, busy: object = None
+    ) -> None:
+        self.target, self.handlers, self._busy = target, handlers, busy
+        self.deadline = Deadline(timeout)
+        self.began: float | None = None
+        self._done = threading.Event()
+
+    def begin(self, emit: Emit) -> None:
+        """Start it; `emit` gets its events."""
+
+        def watched(event: Event) -> None:
+            if isinstance(event, Done):
+                self._done.set()
+            emit(event)
+
+        self.target.begin(watched)
+
+    def see(self, event: Event) -> list[Event]:
+        """Note an event; the events that the caller is to see for it."""
+        now = monotonic()
+        if isinstance(event, Started):
+            self.began = now
+            self.deadline.started(now)
+        elif isinstance(event, Ask):
+            self.deadline.paused(now)
+        elif isinstance(event, ExecutionError) and self.deadline.expired:
+            return []  # the interrupt is ours, not the code's
+        elif isinstance(event, Done) and self.deadline.expired:
+            lost = "the interpreter was restarted" if event.state_lost else "variables are kept"
+            said = f"stopped after {self.deadline.timeout:g} s; {lost}"
+            return [ExecutionError("ExecutionTimeout", said, state_lost=event.state_lost), event]
+        return [event]
+
+    def handled(self, event: Event) -> None:
+        """The caller is done with an event: its credit goes back."""
+        if isinstance(event, Output):
+            self.target.taken(event.size)
+
+    def act(self, step: Step | None) -> None:
+        """Take a step of the deadline."""
+        if step is Step.INTERRUPT:
+            self.target.interrupt()
+        elif step is Step.KILL:
+            self.target.kill()
+        elif step is Step.GIVE_UP:
+            self.target.give_up()
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """While a host function runs: what waits for it can run nothing else."""
+        token = answering.set(answering.get() | {self._busy})
+        try:
+            yield
+        finally:
+            answering.reset(token)
+
+    def call(self, ask: Ask) -> Any:
+        """The handler's value (or an awaitable); raises what it raises."""
+        if ask.kind == "input":
+            if INPUT not in self.handlers:
+                raise StdinNotImplementedError("input() was called, and no stdin= was given")
+            return self.handlers[INPUT](str(ask.payload.get("prompt", "")))
+        name = str(ask.payload.get("function"))
+        function = self.handlers.get(name)
+        if function is None:
+            raise NameError(f"the host offers no function {name!r} to this execution")
+        return function(*ask.payload.get("args", ()), **ask.payload.get("kwargs", {}))
+
+    def answer(self, ask: Ask, value: Any, error: Exception | None) -> None:
+        """Send a handler's value, or its error, to the code that waits."""
+        answer: dict[str, Any] = {"value": value}
+        if error is None:
+            try:
+                if len(json.dumps(value, allow_nan=False)) > MOST_JSON:
+                    error = ValueError(f"the host's answer is over {MOST_JSON} bytes")
+            except (TypeError, ValueError, RecursionError) as problem:
+                error = TypeError(f"the host's answer is no JSON: {problem}")
+        if error is not None:
+            answer = {"error": [type(error).__name__, str(error)]}
+        self.deadline.resumed(monotonic())
+        self.target.reply(ask.id, answer)
+
+    def abandon(self) -> None:
+        """Nobody looks any more: interrupt, and kill what does not end."""
+        if self._done.is_set():
+            return
+        self.act(self.deadline.next_step(monotonic()))
+        threading.Thread(target=self._finish, daemon=True, name="sandbox-abandoned").start()
+
+    def _finish(self) -> None:
+        while not self._done.wait(self.deadline.grace):
+            step = self.deadline.next_step(monotonic())
+            if step is None:
+                return
+            self.act(step)
+
+
+class StdinNotImplementedError(NotImplementedError):
+    """Raised inside, by `input()`, where nobody is there to answer."""
+
+
+def drive(run: Run) -> Generator[Event, None, None]:
+    """Yield the events of a run, as they happen; leaving the loop stops the code."""
+    inbox: SimpleQueue[Event] = SimpleQueue()
+    try:
+        run.begin(inbox.put)
+        while True:
+            try:
+                event = inbox.get(timeout=run.deadline.left(monotonic()))
+            except Empty:
+                run.act(run.deadline.due(monotonic()))
+                continue
+            yield from run.see(event)
+            run.handled(event)
+            if isinstance(event, Done):
+                return
+            if isinstance(event, Ask):
+                value, error = None, None
+                try:
+                    with run.asked():
+                        value = run.call(event)
+                except Exception as problem:  # noqa: BLE001 - raised inside, at the call site
+                    error = problem
+                run.answer(event, value, error)
+    finally:
+        run.abandon()
+
+
+async def drive_async(run: Run) -> AsyncIterator[Event]:
+    """The same; between events it holds no thread."""
+    import asyncio  # 30 ms that a synchronous caller need not pay
+
+    loop = asyncio.get_running_loop()
+    inbox: asyncio.Queue[Event] = asyncio.Queue()
+
+    def emit(event: Event) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(inbox.put_nowait, event)
+
+    try:
+        run.begin(emit)
+        while True:
+            try:
+                async with asyncio.timeout(run.deadline.left(monotonic())):
+                    event = await inbox.get()
+            except TimeoutError:
+                run.act(run.deadline.due(monotonic()))
+                continue
+            for shown in run.see(event):
+                yield shown
+            run.handled(event)
+            if isinstance(event, Done):
+                return
+            if isinstance(event, Ask):
+                value, error = None, None
+                try:
+                    with run.asked():
+                        value = run.call(event)
+                        value = await value if inspect.isawaitable(value) else value
+                except Exception as problem:  # noqa: BLE001 - raised inside, at the call site
+                    error = problem
+                run.answer(event, value, error)
+    finally:
+        run.abandon()

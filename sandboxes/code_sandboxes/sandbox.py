@@ -1,0 +1,312 @@
+"""The sandbox: what a caller holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, Self, TypedDict, Unpack
+
+from . import records, registry
+from .commands import Commands
+from .config import NetworkPolicy, SandboxConfig, check_timeout
+from .core import DEFAULT, Core, Unset
+from .events import Event
+from .files import Files
+from .fold import Callbacks, Fold, OnOutput
+from .infos import Context, SandboxInfo, VariableInfo
+from .kernel import Capability
+from .models import CommandResult, ExecutionResult
+from .packages import pip_command
+from .requests import Answer, decode, encode, value_of
+from .run import drive
+
+Names = list[str]  # `list` is a method below
+Contexts = list[Context]
+Variables = list[VariableInfo]
+
+
+class CreateOptions(TypedDict, total=False):
+    """The keywords of `create()`; see SandboxConfig. `memory` is in MB."""
+
+    timeout: float | None
+    environment: str | None
+    gpu: str | None
+    cpu: float | None
+    memory: float | None
+    env: Mapping[str, str] | None
+    network_policy: NetworkPolicy | None
+    allowed_hosts: Sequence[str] | None
+    tags: Mapping[str, str] | None
+    snapshot_name: str | None
+    working_dir: str | None
+    max_lifetime: float | None
+    max_output: int | None
+    confined: bool | None
+
+
+class Sandbox:
+    """A place to run code. Make one with `Sandbox.create`.
+
+    It belongs to this process, and ends with it: by `terminate()`, at the end of a `with`
+    block, or when the process dies, however it dies.
+
+    Example:
+        >>> with Sandbox.create("local-eval") as sandbox:
+        ...     sandbox.run_code("x = 20\\nx + 22").text
+        '42'
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.files = Files(core)
+        self.commands = Commands(core)
+
+    # making and finding -----------------------------------------------------------------
+    @classmethod
+    def create(
+        cls,
+        variant: str | None = None,
+        *,
+        config: SandboxConfig | None = None,
+        host_functions: Mapping[str, Callable[..., Any]] | None = None,
+        **options: Unpack[CreateOptions],
+    ) -> Self:
+        """Start a sandbox.
+
+        Args:
+            variant: one of `Sandbox.variants()`; without one, what the environment variable
+                ``CODE_SANDBOXES_VARIANT`` says, else ``local-jupyter``.
+            config: options as one value; each can be given here or by keyword, not both.
+            host_functions: functions that code inside can call by name, for the sandbox's life.
+                They run here, on the thread that waits for the code; arguments and results
+                are JSON.
+            **options: see SandboxConfig; ``env``, ``cpu`` and ``memory`` (MB) are its
+                ``env_vars``, ``cpu_limit`` and ``memory_limit``.
+
+        Raises:
+            UnknownVariantError: there is no such variant.
+            ConfigurationError: an option is unknown, wrong, or given twice.
+            UnsupportedError: the variant cannot honour an option; the message says which can.
+            SandboxStartError: it did not start.
+        """
+        name = variant or os.environ.get("CODE_SANDBOXES_VARIANT") or registry.DEFAULT
+        return cls(Core.create(name, config, options, host_functions))
+
+    @classmethod
+    def from_id(cls, id: str) -> Self:
+        """Adopt a detached sandbox, or get this process's own by its id.
+
+        Raises:
+            SandboxNotFoundError: there is none, or it has ended.
+            SandboxInUseError: another live process owns it.
+        """
+        return cls(Core.adopt(id))
+
+    @classmethod
+    def list(cls) -> list[SandboxInfo]:
+        """The sandboxes of this user on this machine, whichever process made them."""
+        return [record.info() for record in records.living()]
+
+    @classmethod
+    def variants(cls) -> Names:
+        """The names of the variants that `create` takes."""
+        return registry.variants()
+
+    @classmethod
+    def capabilities(cls, variant: str) -> dict[str, Capability]:
+        """What a variant can on this machine, by option and verb; probed now, not assumed.
+
+        Example:
+            >>> Sandbox.capabilities("local-eval")["network_policy=none"].supported
+            False
+        """
+        return dict(registry.capabilities(variant))
+
+    # what it is -------------------------------------------------------------------------
+    @property
+    def id(self) -> str:
+        """Its name on this machine, for `from_id`."""
+        return self._core.id
+
+    @property
+    def variant(self) -> str:
+        """The name of its variant."""
+        return self._core.variant.name
+
+    @property
+    def config(self) -> SandboxConfig:
+        """What it was created with."""
+        return self._core.config
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Its labels."""
+        return self._core.config.tags
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was terminated or detached here."""
+        return bool(self._core.closed)
+
+    def __repr__(self) -> str:
+        state = self._core.closed or "open"
+        return f"<{type(self).__name__} {self.id} {self.variant} {state}>"
+
+    # running code -----------------------------------------------------------------------
+    def run_code(
+        self,
+        code: str,
+        *,
+        timeout: float | None | Unset = DEFAULT,
+        context: Context | str | None = None,
+        on_stdout: OnOutput | None = None,
+        on_stderr: OnOutput | None = None,
+        stdin: Callable[[str], str] | None = None,
+        host_functions: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> ExecutionResult:
+        """Run a piece of code, and wait for its end.
+
+        What the code does wrong is in the result, never raised. Variables stay for the next call.
+
+        Args:
+            code: Python source, of any number of lines.
+            timeout: seconds from the start of the execution; None for no limit.
+            context: where, if not in the default interpreter.
+            on_stdout, on_stderr: called with each whole line, while the code runs. What they
+                raise interrupts the code and propagates.
+            stdin: answers `input(prompt)`.
+            host_functions: functions for this execution, beside the sandbox's own.
+
+        Raises:
+            SandboxClosedError, SandboxGoneError: there is no sandbox any more.
+            ConfigurationError: a wrong argument.
+        """
+        fold = Fold(self._core.config.max_output)
+        callbacks = Callbacks(on_stdout, on_stderr)
+        run = self._core.run(
+            code, timeout=timeout, context=context, stdin=stdin, host_functions=host_functions
+        )
+        with closing(drive(run)) as events:
+            for event in events:
+                fold.add(event)
+                for callback, message in callbacks.of(event):
+                    callback(message)
+        return fold.execution()
+
+    def stream_code(
+        self,
+        code: str,
+        *,
+        timeout: float | None | Unset = DEFAULT,
+        context: Context | str | None = None,
+        stdin: Callable[[str], str] | None = None,
+        host_functions: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> Iterator[Event]:
+        """The events of an execution, as they happen; leaving the loop interrupts the code.
+
+        Example:
+            >>> with Sandbox.create("local-eval") as sandbox:
+            ...     [event.text for event in sandbox.stream_code("print('hi')")
+            ...      if isinstance(event, Output)]
+            ['hi\\n']
+        """
+        run = self._core.run(
+            code, timeout=timeout, context=context, stdin=stdin, host_functions=host_functions
+        )
+        return drive(run)
+
+    def interrupt(self, context: Context | str | None = None) -> None:
+        """Raise KeyboardInterrupt in the code that runs, if any; from any thread."""
+        turn = self._core.interpreter(context).current
+        if turn is not None:
+            turn.interrupt()
+
+    def restart(self, context: Context | str | None = None) -> None:
+        """End the interpreter, and what it runs; the next execution gets a fresh one."""
+        self._core.restart(context)
+
+    def set_timeout(self, timeout: float | None) -> None:
+        """The seconds allowed to each later execution; None for no limit."""
+        check_timeout(timeout)
+        self._core.timeout = timeout
+
+    # contexts ---------------------------------------------------------------------------
+    def create_context(self, name: str | None = None) -> Context:
+        """A further independent interpreter on the same machine."""
+        return self._core.create_context(name)
+
+    def list_contexts(self) -> Contexts:
+        """All contexts, the default one first."""
+        return self._core.contexts()
+
+    def close_context(self, context: Context | str) -> None:
+        """End a context's interpreter, with what it runs."""
+        self._core.close_context(context)
+
+    # variables and packages ---------------------------------------------------------------
+    def set_variable(self, name: str, value: Any, *, context: Context | str | None = None) -> None:
+        """Put JSON or bytes into a variable.
+
+        Raises:
+            ConfigurationError: the name is no identifier, or the value neither JSON nor bytes.
+        """
+        self._request(context, "set", name=name, **encode(value))
+
+    def get_variable(self, name: str, *, context: Context | str | None = None) -> Any:
+        """A variable that holds JSON or bytes. Nothing is unpickled.
+
+        Raises:
+            ConfigurationError: there is none of that name, or it holds something else.
+        """
+        return value_of(self._request(context, "get", name=name))
+
+    def list_variables(self, *, context: Context | str | None = None) -> Variables:
+        """The variables of the code that ran."""
+        return [VariableInfo(**found) for found in self._request(context, "list")]
+
+    def _request(self, context: Context | str | None, op: str, **arguments: Any) -> Any:
+        answer = Answer()
+        for event in drive(self._core.request(context, op, **arguments)):
+            answer.add(event)
+        return decode(answer)
+
+    def install_packages(
+        self, packages: Sequence[str], *, timeout: float | None = 300.0
+    ) -> CommandResult:
+        """Install Python packages for the interpreters, into the sandbox's own directory.
+
+        Args:
+            packages: requirement specifiers, for example ``["pandas>=2"]``.
+            timeout: seconds.
+
+        Raises:
+            ConfigurationError: a package is an option or an empty string.
+        """
+        return self.commands.run(pip_command(packages), timeout=timeout)
+
+    # the end ------------------------------------------------------------------------------
+    def detach(self, max_lifetime: float | None = None) -> str:
+        """Let the sandbox live on without this process; `from_id` adopts it.
+
+        Args:
+            max_lifetime: seconds until it ends itself; 3600 without one.
+
+        Returns:
+            Its id.
+        """
+        return self._core.detach(max_lifetime)
+
+    def terminate(self) -> None:
+        """End the sandbox and everything in it; a second time does nothing."""
+        self._core.end()
+
+    def kill(self) -> None:
+        """The same, for a sandbox that does not answer: nothing is asked of it."""
+        self._core.end("killed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.terminate()

@@ -1,0 +1,169 @@
+"""What the two process-based variants share: folders, a supervisor as a child, detaching."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..config import SandboxConfig
+from ..errors import SandboxNotFoundError, SandboxStartError
+from ..inside.mux import StreamLost
+from ..kernel import Capability, Pipe
+from ..pipes import ChildPipe, SocketPipe
+from ..wire import SUPERVISOR, boot, start_message
+from .folders import Folders
+
+YES = Capability(True)
+MARKER = "CODE_SANDBOXES_ID"  # in the environment of everything below a supervisor
+# removes the folders after the supervisor, however that ended
+_SWEEP = '"$@"; rm -rf "$0" 2>/dev/null || { chmod -R u+rwX "$0"; rm -rf "$0"; }'
+END_SECONDS = 10.0
+
+
+def process_capabilities(name: str) -> dict[str, Capability]:
+    """What a variant without a system of its own can, and why not the rest."""
+    system = Capability(False, f"{name} runs on the host's own system, which it must not change")
+    limits = Capability(False, f"{name} is a plain process: nothing bounds what it uses")
+    kinds = (
+        "create",
+        "working_dir",
+        "env_vars",
+        "tags",
+        "max_lifetime",
+        "detach",
+        "contexts",
+        "files",
+    )
+    can = dict.fromkeys((*kinds, "commands", "install_packages", "network_policy=all"), YES)
+    return can | {
+        "memory_limit": limits,
+        "cpu_limit": limits,
+        "gpu": Capability(False, f"{name} sees the host's GPUs as they are; none can be asked for"),
+        "install_system_packages": system,
+        "snapshot_name": Capability(False, "snapshots are not in this version"),
+        "network_policy=allowlist": Capability(
+            False, "an allowlist needs an egress proxy, which is not in this version"
+        ),
+    }
+
+
+class LocalProcess:
+    """A supervisor as a child process, in folders of its own.
+
+    Args:
+        config: the whole configuration; what cannot be honoured was refused before.
+        id: the sandbox's id.
+    """
+
+    name: ClassVar[str]
+    modules: ClassVar[tuple[str, ...]]
+    preload: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: SandboxConfig, id: str) -> None:
+        self.config, self._id = config, id
+        self.folders: Folders | None = None
+        self._pipe: ChildPipe | None = None
+        self._adopted: SocketPipe | None = None
+        self._why = ""
+
+    def provision(self) -> Pipe:
+        """See Variant."""
+        self.folders, cwd = Folders.make(self.config.working_dir)
+        env = self.folders.environment(self.config.env_vars) | {MARKER: self._id}
+        options = {
+            "home": self.folders.home,
+            "cwd": cwd,
+            "rooted": True,
+            "fork": True,
+            "preload": list(self.preload),
+            "max_lifetime": self.config.max_lifetime,
+            **self.supervisor_options(),
+        }
+        argv = self.command([self.folders.python, "-c", boot()], env)
+        argv = ["/bin/sh", "-c", _SWEEP, self.folders.base, *argv]
+        try:
+            self._pipe = ChildPipe(argv, env, self.folders.log)
+            modules = (*SUPERVISOR[:-1], *self.modules, SUPERVISOR[-1])
+            self._pipe.write(start_message("supervisor", modules, options, same_python=True))
+        except (OSError, StreamLost) as error:
+            why = self.diagnosis() or str(error)
+            self.stop()
+            raise SandboxStartError(f"the sandbox did not start: {why}") from error
+        return self._pipe
+
+    def command(self, plain: list[str], env: Mapping[str, str]) -> list[str]:
+        """The argv of the supervisor; a confined variant wraps it."""
+        return plain
+
+    def supervisor_options(self) -> dict[str, Any]:
+        """Further options of the supervisor."""
+        return {}
+
+    def diagnosis(self) -> str:
+        """See Variant."""
+        if not self._why and self.folders is not None:
+            with suppress(OSError):
+                text = Path(self.folders.log).read_text(errors="replace")
+                self._why = text.strip()[-2000:]
+        return self._why
+
+    def stop(self) -> None:
+        """See Variant."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe.wait(END_SECONDS)
+            kill_marked(self._id)
+        if self._adopted is not None:
+            self._adopted.free()
+        if self.folders is not None and self._adopted is None:
+            shutil.rmtree(self.folders.base, ignore_errors=True)
+
+    # Detachable -----------------------------------------------------------------------
+    def detach_at(self) -> str:
+        """See Detachable."""
+        assert self.folders is not None
+        return f"{self.folders.run}/supervisor"
+
+    def let_go(self) -> None:
+        """See Detachable: after the supervisor has said yes."""
+        if self._pipe is not None:
+            self._pipe.release()
+            self._pipe = None
+        if self._adopted is not None:
+            self._adopted.free()
+
+    def record(self) -> dict[str, Any]:
+        """See Detachable."""
+        assert self.folders is not None
+        return {"base": self.folders.base}
+
+    def adopt(self, record: Mapping[str, Any]) -> Pipe:
+        """See Detachable."""
+        self.folders = Folders(str(record["base"]))
+        peer = socket.socket(socket.AF_UNIX)
+        try:
+            peer.connect(f"{self.folders.run}/supervisor")
+        except OSError as error:
+            peer.close()
+            raise SandboxNotFoundError(f"sandbox {self._id!r} has ended") from error
+        self._adopted = SocketPipe(peer)
+        return self._adopted
+
+
+def kill_marked(id: str) -> None:
+    """Kill what carries the sandbox's mark: something does only if its supervisor was killed."""
+    if sys.platform != "linux":
+        return
+    mark = f"{MARKER}={id}".encode()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
+                if mark in file.read().split(b"\0"):
+                    os.kill(int(entry), signal.SIGKILL)
