@@ -125,6 +125,10 @@ def configure(config: SandboxConfig | None, keywords: Mapping[str, Any]) -> Sand
         memory = given.pop("memory")
         _positive("memory", memory, "MB")
         given["memory_limit"] = None if memory is None else int(memory * 1024**2)
+    known = {f.name for f in fields(SandboxConfig)}
+    if unknown := sorted(set(given) - known):
+        options = ", ".join(sorted((known - set(_KEYWORDS.values())) | set(_KEYWORDS) | {"memory"}))
+        raise ConfigurationError(f"no option {', '.join(unknown)}; there are: {options}")
     twice = sorted(set(given) & set(base.given()))
     if twice:
         raise ConfigurationError(

@@ -154,14 +154,15 @@ class Core:
         """
         if self.closed:
             raise SandboxClosedError(f"sandbox {self.id} was {self.closed}; create another one")
-        if self._machine.gone:
+        if self._machine.gone or self._machine.expired:
             raise self._machine.loss()
         return self._machine
 
     def _add(self, name: str) -> Interpreter:
-        return self._interpreters.setdefault(
-            name, Interpreter(lambda: self.variant.interpreter(self._machine, name))
-        )
+        # no cycle through this object: a sandbox that is forgotten must end at once
+        variant, machine = self.variant, self._machine
+        made = Interpreter(lambda: variant.interpreter(machine, name))
+        return self._interpreters.setdefault(name, made)
 
     def interpreter(self, context: Context | str | None) -> Interpreter:
         """The interpreter of a context.

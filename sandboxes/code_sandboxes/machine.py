@@ -62,6 +62,11 @@ class Machine:
         """Whether the connection has ended."""
         return self.mux.closed
 
+    @property
+    def expired(self) -> bool:
+        """Whether its lifetime is over."""
+        return self.expires is not None and time.monotonic() >= self.expires
+
     def loss(self) -> SandboxGoneError:
         """The error that says why the sandbox is gone."""
         if self.expires is not None and time.monotonic() >= self.expires - 0.5:

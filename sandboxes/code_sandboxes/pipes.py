@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -69,6 +71,34 @@ class ChildPipe:
         """Let it live on, as nobody's child."""
         self.free()
         self.child.returncode = 0  # Popen must not warn that it still runs
+
+
+def connect_socket(path: str) -> socket.socket:
+    """Connect to a unix socket in a folder that hostile code can write to.
+
+    A link put there could lead to any socket of the host: none is followed.
+
+    Raises:
+        OSError: there is no socket, or nobody listens.
+    """
+    peer = socket.socket(socket.AF_UNIX)
+    try:
+        if not hasattr(os, "O_PATH"):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK), path)
+            peer.connect(path)
+            return peer
+        found = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISSOCK(os.fstat(found).st_mode):
+                raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK), path)
+            peer.connect(f"/proc/self/fd/{found}")
+        finally:
+            os.close(found)
+    except BaseException:
+        peer.close()
+        raise
+    return peer
 
 
 class SocketPipe:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from .errors import ConfigurationError, from_inside
+from .config import check_timeout
+from .errors import from_inside
 from .events import Done, Event, ExecutionError, Output, StreamName
 from .fold import Fold
 from .models import CommandResult
@@ -46,8 +47,8 @@ class Reader:
 
     def __iter__(self) -> Iterator[str]:
         rest = ""
-        while (text := self._process.next_text(self._stream)) is not None:
-            *lines, rest = (rest + text).split("\n")
+        while (piece := self._process.next_piece(self._stream)) is not None:
+            *lines, rest = (rest + piece.text).split("\n")
             for line in lines:
                 yield line + "\n"
         if rest:
@@ -55,23 +56,25 @@ class Reader:
 
     def read(self) -> str:
         """All that is still to come."""
-        pieces = iter(lambda: self._process.next_text(self._stream), None)
-        return "".join(text for text in pieces if text is not None)
+        pieces = iter(lambda: self._process.next_piece(self._stream), None)
+        return "".join(piece.text for piece in pieces if piece is not None)
 
 
 class Process:
     """A command with live pipes.
 
-    What nobody reads is held back: the process waits, and nothing else does. While one stream
-    is read, the other is kept in memory.
+    Read `stdout` or `stderr` by line, from one thread or two, or iterate over the process for
+    the pieces of both in order. What nobody reads is held back: the process waits, and nothing
+    else does. While one stream is read, the other is kept in memory.
     """
 
     def __init__(self, command: Command, max_output: int, *, attached: bool = False) -> None:
         self._command, self._fold = command, Fold(max_output)
         self._inbox: SimpleQueue[Event] = SimpleQueue()
-        self._texts: dict[StreamName, deque[str]] = {"stdout": deque(), "stderr": deque()}
-        self._reading = threading.Lock()
-        self._done: Done | None = None
+        self._pieces: deque[Output] = deque()
+        self._changed = threading.Condition()
+        self._taking = False  # one thread waits for events, the others for it
+        self._done = False
         self.stdin = ProcessInput(command)
         self.stdout, self.stderr = Reader(self, "stdout"), Reader(self, "stderr")
         command.begin(self._inbox.put)
@@ -87,53 +90,78 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit code, once that is known to this handle; see `poll`."""
+        """Its exit code if it has ended, else None."""
         return self.poll()
 
-    def next_text(self, stream: StreamName) -> str | None:
-        """The next piece of a stream, waiting for it; None at the end."""
-        with self._reading:
-            while not self._texts[stream] and self._done is None:
-                self._take(self._inbox.get())
-            return self._texts[stream].popleft() if self._texts[stream] else None
+    def __iter__(self) -> Iterator[Output]:
+        while (piece := self.next_piece(None)) is not None:
+            yield piece
+
+    def next_piece(self, stream: StreamName | None) -> Output | None:
+        """The next piece of a stream, or of both, waiting for it; None at the end."""
+        with self._changed:
+            while True:
+                for at, piece in enumerate(self._pieces):
+                    if stream is None or piece.stream == stream:
+                        del self._pieces[at]
+                        return piece
+                if self._done:
+                    return None
+                self._advance(None)
+
+    def _advance(self, timeout: float | None) -> None:
+        """Wait for something to change; the lock is held before and after, not meanwhile."""
+        if self._taking:
+            self._changed.wait(timeout)
+            return
+        self._taking = True
+        self._changed.release()
+        try:
+            event = self._inbox.get(timeout=timeout)
+        except Empty:
+            event = None
+        finally:
+            self._changed.acquire()
+            self._taking = False
+            self._changed.notify_all()
+        if event is not None:
+            self._take(event)
 
     def _take(self, event: Event) -> None:
         self._fold.add(event)
         if isinstance(event, Output):
-            self._texts[event.stream].append(event.text)
+            self._pieces.append(event)
             self._command.taken(event.size)
         elif isinstance(event, Done):
-            self._done = event
+            self._done = True
 
     def poll(self) -> int | None:
         """Its exit code if it has ended, else None; does not wait."""
-        with self._reading:
-            if self._done is None and self._command.over:
-                while self._done is None:
-                    self._take(self._inbox.get())
-        return None if self._done is None else self._fold.command().exit_code
+        with self._changed:
+            while not self._done and not self._taking:
+                try:
+                    self._take(self._inbox.get_nowait())
+                except Empty:
+                    break
+            return self._fold.command().exit_code if self._done else None
 
     def wait(self, timeout: float | None = None) -> CommandResult:
-        """Wait for its end; what nobody has read is in the result.
+        """Wait for its end; all its output is in the result, read or not.
 
         Args:
             timeout: seconds to wait; then the process is killed, and the exit code is 124.
         """
-        if timeout is not None and timeout <= 0:
-            raise ConfigurationError(f"timeout is a positive number of seconds, not {timeout!r}")
+        check_timeout(timeout)
         until = None if timeout is None else monotonic() + timeout
-        with self._reading:
-            while self._done is None:
-                try:
-                    left = None if until is None else max(0.0, until - monotonic())
-                    self._take(self._inbox.get(timeout=left))
-                except Empty:
+        with self._changed:
+            while not self._done:
+                self._advance(None if until is None else max(0.0, until - monotonic()))
+                if until is not None and not self._done and monotonic() >= until:
                     until = None
-                    self._fold.add(
-                        ExecutionError("ExecutionTimeout", f"killed after {timeout:g} s")
-                    )
+                    late = ExecutionError("ExecutionTimeout", f"killed after {timeout:g} s")
+                    self._fold.add(late)
                     self._command.kill()
-        return self._fold.command()
+            return self._fold.command()
 
     def terminate(self) -> None:
         """Ask it, and all that it started, to end (SIGTERM)."""

@@ -92,7 +92,7 @@ def refuse_unsupported(name: str, config: SandboxConfig) -> None:
         wanted = f"{option}={value}" if option == "network_policy" else option
         able = known.get(wanted)
         if able is None or not able.supported:
-            reason = able.reason if able else f"{name} does not know it"
+            reason = able.reason if able is not None else f"{name} does not know it"
             others = ", ".join(other for other in that_can(wanted) if other != name)
             refused.append(f"{wanted}: {reason} (here it is supported by: {others or 'none'})")
     if refused:

@@ -175,7 +175,9 @@ class Run:
             except (TypeError, ValueError, RecursionError) as problem:
                 error = TypeError(f"the host's answer is no JSON: {problem}")
         if error is not None:
-            answer = {"error": [type(error).__name__, str(error)]}
+            alone = len(error.args) == 1 and isinstance(error.args[0], str)
+            text = error.args[0] if alone else str(error)  # str() of a KeyError adds quotes
+            answer = {"error": [type(error).__name__, text]}
         self.deadline.resumed(monotonic())
         self.target.reply(ask.id, answer)
 

@@ -153,6 +153,7 @@ class JupyterChannel:
         self._waiter.wake()
         if threading.current_thread() is not self._thread:
             self._thread.join(5)
+        self._lost("the interpreter was closed")
         self._steering.close(keep=keep)
         self._client.stop_channels()
         self._waiter.close()

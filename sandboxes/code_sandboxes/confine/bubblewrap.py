@@ -49,7 +49,7 @@ def wrap(
         readable: further files and directories that can be read, such as certificates.
         env: the whole environment inside. It stands in the host's list of processes. Where
             that must not be, None takes the environment that the command line is started
-            with: `Popen` then has to be given one.
+            with: `Popen` then has to be given one, which bubblewrap itself runs with too.
 
     Raises:
         UnsupportedError: it cannot be done here; the message says what to do.

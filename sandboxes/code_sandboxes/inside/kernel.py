@@ -5,10 +5,12 @@ It runs inside the sandbox, where ipykernel is installed; nothing else here need
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import codecs
 import json
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -107,6 +109,9 @@ def adjust(app: Any) -> None:
 
     def before(_: Any) -> None:
         sys.stdout, sys.stderr = streams  # whatever a former cell has put there
+        # ipykernel cancels an awaiting cell from its SIGINT handler, which wakes no loop that
+        # sleeps; a handler that the loop knows of makes every signal wake it
+        asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, lambda: None)
 
     def after(_: Any) -> None:
         for output in raw:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from .mux import DATA, END, RESET, Stream, StreamLost
+from .mux import DATA, END, RESET, WINDOW, Stream, StreamLost
 from .proctable import exit_notice, kill_tree
 
 STDIN, STDOUT, STDERR, CONTROL = range(4)
@@ -83,6 +83,7 @@ class Process:
         self._stream: Stream | None = None
         self._input: deque[tuple[int, bytes | None]] = deque()
         self._feeding = self._pumping = False
+        self._unpaid = 0  # bytes passed on, whose credit has not gone back
         ends, self._stdin, self._lanes, self._control = self._pipes(spec)
         try:
             self._child = spawn(spec, ends)
@@ -215,7 +216,12 @@ class Process:
         with self._attached:
             if not self._feeding and lane == CONTROL and data and self._control:
                 with suppress(OSError):
-                    data = data[self._control.send(data, socket.MSG_DONTWAIT) :]
+                    sent = self._control.send(data, socket.MSG_DONTWAIT)
+                    self._unpaid += sent
+                    data = data[sent:]
+                if self._unpaid > WINDOW // 4:  # on a thread: this one must not write
+                    self._start(self._pay, stream, self._unpaid)
+                    self._unpaid = 0
                 if not data:
                     return
             self._input.append((lane, data))
@@ -223,6 +229,11 @@ class Process:
                 return
             self._feeding = True
         self._start(self._write_input, stream)
+
+    @staticmethod
+    def _pay(stream: Stream, size: int) -> None:
+        with suppress(StreamLost):
+            stream.taken(size)
 
     def _write_input(self, stream: Stream) -> None:
         while True:
@@ -240,8 +251,7 @@ class Process:
             if data and target is not None:
                 write_all(target, data)
             if data:
-                with suppress(StreamLost):
-                    stream.taken(len(data))
+                self._pay(stream, len(data))
 
     def signal(self, number: int, *, whole: bool) -> None:
         """Send a signal; to the whole tree, or to the child alone."""

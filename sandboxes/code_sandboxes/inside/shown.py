@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from . import helper
+
 REPRESENTATIONS = {
     "_repr_html_": "text/html",
     "_repr_markdown_": "text/markdown",
@@ -121,7 +123,12 @@ def _ipython_display(module: Any) -> None:
     )
 
 
+def _getpass(module: Any) -> None:
+    module.getpass = lambda prompt="Password: ", stream=None: helper.read_line(prompt, True)
+
+
 HOOKS: dict[str, Callable[[Any], None]] = {
+    "getpass": _getpass,
     "matplotlib": _matplotlib,
     "matplotlib.pyplot": _pyplot,
     "IPython.core.display_functions": _ipython_display,

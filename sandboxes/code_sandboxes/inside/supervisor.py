@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -77,7 +78,12 @@ class Supervisor(Services):
             else:
                 peer.close()
 
-    def serve(self, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
+    def serve(
+        self,
+        read: Callable[[], bytes],
+        write: Callable[[bytes], None],
+        hang_up: Callable[[], None],
+    ) -> None:
         """Serve one owner after another, until one leaves without detaching."""
         while True:
             mux = self.connection(write)
@@ -88,8 +94,10 @@ class Supervisor(Services):
             if not self.detached:
                 return
             self.detached = False
+            hang_up()
             peer = self.owners.get()
-            read, write = (lambda peer=peer: peer.recv(1 << 18)), peer.sendall  # type: ignore[misc]
+            read = partial(peer.recv, 1 << 18)
+            write, hang_up = peer.sendall, peer.close
 
     def reap(self) -> None:
         """Orphans are ours (subreaper, or PID 1): bury them."""
@@ -137,5 +145,9 @@ def main(**options: Any) -> None:
         while view:
             view = view[os.write(sink, view) :]
 
-    supervisor.serve(lambda: os.read(source, 1 << 18), write)
+    def hang_up() -> None:
+        os.close(source)
+        os.close(sink)
+
+    supervisor.serve(partial(os.read, source, 1 << 18), write, hang_up)
     supervisor.end()

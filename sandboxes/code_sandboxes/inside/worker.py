@@ -7,6 +7,7 @@ import builtins
 import json
 import linecache
 import os
+import re
 import signal
 import socket
 import sys
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the 10 ms that the import takes
 OURS = "<_code_sandboxes."  # how the frames of our own modules are named
+SHELL_LINE = re.compile(r"^([ \t]*)(%pip|!)[ \t]*(.*)$", re.MULTILINE)
 AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
@@ -149,7 +151,7 @@ class Worker:
         self.tell(error=[name, value, "".join(lines)])
 
     def _execute(self, code: str, file: str) -> None:
-        body = ast.parse(code, file).body
+        body = parsed(code, file).body
         last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
         if body:
             module: ast.Module | ast.Expression = ast.Module(body, [])
@@ -177,6 +179,24 @@ class Worker:
             with suppress(asyncio.CancelledError, Exception):
                 self._loop.run_until_complete(task)
             raise
+
+
+def parsed(code: str, file: str) -> ast.Module:
+    """The code's tree; what is no Python may have lines for the shell, as in a notebook."""
+    try:
+        return ast.parse(code, file)
+    except SyntaxError:
+        plain = SHELL_LINE.sub(shell, code)
+        if plain == code:
+            raise
+    return ast.parse(plain, file)
+
+
+def shell(line: re.Match[str]) -> str:
+    """A line `%pip ...` or `!...` as Python, without a value of its own."""
+    command = f"python -m pip {line[3]}" if line[2] == "%pip" else line[3]
+    printed = "__import__('sys').stdout.flush()"  # what the command prints comes after it
+    return f"{line[1]}({printed}, __import__('os').system({command!r})) and None"
 
 
 def hide_ours(described: traceback.TracebackException) -> None:

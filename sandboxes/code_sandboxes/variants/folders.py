@@ -111,3 +111,11 @@ def host_packages() -> tuple[str, ...]:
     """Lines of a .pth file that bring the packages of the host's own environment."""
     folders = [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
     return tuple(f"import site; site.addsitedir({folder!r})" for folder in folders)
+
+
+def readable_by_installs() -> list[str]:
+    """What an installation, and the host's packages, need to read beyond the interpreter."""
+    paths = [os.environ[name] for name in (*INSTALLING, "PIP_CERT") if os.environ.get(name)]
+    prefixes = (sys.prefix + os.sep, sys.base_prefix + os.sep)
+    paths += [p for p in sys.path if p.endswith("-packages") and not p.startswith(prefixes)]
+    return [path for path in paths if os.path.exists(path)]

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..config import SandboxConfig
+from ..confine.bubblewrap import wrap
+from ..confine.probe import probe
 from ..errors import SandboxStartError, UnsupportedError
 from ..kernel import Capability, Channel, Pipe
 from ..machine import Machine
 from ..wire import KERNEL
+from .folders import readable_by_installs
 from .local_process import YES, LocalProcess, process_capabilities
 
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
@@ -26,7 +29,7 @@ class LocalJupyter(LocalProcess):
     """
 
     name: ClassVar[str] = "local-jupyter"
-    modules: ClassVar[tuple[str, ...]] = KERNEL
+    modules: ClassVar[tuple[str, ...]] = ("seccomp", *KERNEL)
     preload: ClassVar[tuple[str, ...]] = PRELOAD
 
     def __init__(self, config: SandboxConfig, id: str) -> None:
@@ -38,11 +41,32 @@ class LocalJupyter(LocalProcess):
             )
         self._kernels: dict[str, dict[str, Any]] = {}  # how each is connected to
         self.confined = config.confined or config.network_policy == "none"
+        if self.confined and config.network_policy == "all":
+            raise UnsupportedError(
+                'confined=True has no network: it goes with network_policy="none" or "inherit"'
+            )
 
     @classmethod
     def capabilities(cls) -> Mapping[str, Capability]:
         """See Variant."""
-        return process_capabilities(cls.name) | {"environment": YES}
+        reason = probe()
+        confined = Capability(reason is None, reason or "")
+        confinement = {"confined": confined, "network_policy=none": confined}
+        return process_capabilities(cls.name) | {"environment": YES} | confinement
+
+    def command(self, plain: list[str]) -> list[str]:
+        """See LocalProcess."""
+        if not self.confined:
+            return plain
+        assert self.folders is not None
+        # not the base folder itself: what is written there is the host's
+        own = [self.folders.home, self.folders.run, self.folders.tmp, self.folders.venv]
+        # no env: it is taken from the child's environment, so that no value is in a process list
+        return wrap(plain, writable=own, readable=readable_by_installs(), env=None)
+
+    def supervisor_options(self) -> dict[str, Any]:
+        """See LocalProcess."""
+        return {"seccomp": self.confined}
 
     def interpreter(self, machine: Machine, name: str) -> Channel:
         """See Variant."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,14 +15,23 @@ from ..config import SandboxConfig
 from ..errors import SandboxNotFoundError, SandboxStartError
 from ..inside.mux import StreamLost
 from ..kernel import Capability, Pipe
-from ..pipes import ChildPipe, SocketPipe
+from ..pipes import ChildPipe, SocketPipe, connect_socket
 from ..wire import SUPERVISOR, boot, start_message
 from .folders import Folders
 
 YES = Capability(True)
 MARKER = "CODE_SANDBOXES_ID"  # in the environment of everything below a supervisor
-# removes the folders after the supervisor, however that ended
-_SWEEP = '"$@"; rm -rf "$0" 2>/dev/null || { chmod -R u+rwX "$0"; rm -rf "$0"; }'
+# Removes the folders after the supervisor, however that ended. The shell keeps no end of its
+# pipes, so that both sides see it end; a background job would get /dev/null as its input.
+_SWEEP = """
+exec 3<&0
+"$@" <&3 3<&- &
+exec 3<&- 0<&- 1>&-
+wait $!
+status=$?
+rm -rf "$0" 2>/dev/null || { chmod -R u+rwX "$0"; rm -rf "$0"; }
+exit $status
+"""
 END_SECONDS = 10.0
 
 
@@ -86,7 +94,7 @@ class LocalProcess:
             "max_lifetime": self.config.max_lifetime,
             **self.supervisor_options(),
         }
-        argv = self.command([self.folders.python, "-c", boot()], env)
+        argv = self.command([self.folders.python, "-c", boot()])
         argv = ["/bin/sh", "-c", _SWEEP, self.folders.base, *argv]
         try:
             self._pipe = ChildPipe(argv, env, self.folders.log)
@@ -98,7 +106,7 @@ class LocalProcess:
             raise SandboxStartError(f"the sandbox did not start: {why}") from error
         return self._pipe
 
-    def command(self, plain: list[str], env: Mapping[str, str]) -> list[str]:
+    def command(self, plain: list[str]) -> list[str]:
         """The argv of the supervisor; a confined variant wraps it."""
         return plain
 
@@ -118,8 +126,8 @@ class LocalProcess:
         """See Variant."""
         if self._pipe is not None:
             self._pipe.close()
-            self._pipe.wait(END_SECONDS)
-            kill_marked(self._id)
+            if self._pipe.wait(END_SECONDS) != 0:  # the supervisor was killed, or hangs
+                kill_marked(self._id)
         if self._adopted is not None:
             self._adopted.free()
         if self.folders is not None and self._adopted is None:
@@ -147,11 +155,9 @@ class LocalProcess:
     def adopt(self, record: Mapping[str, Any]) -> Pipe:
         """See Detachable."""
         self.folders = Folders(str(record["base"]))
-        peer = socket.socket(socket.AF_UNIX)
         try:
-            peer.connect(f"{self.folders.run}/supervisor")
+            peer = connect_socket(f"{self.folders.run}/supervisor")
         except OSError as error:
-            peer.close()
             raise SandboxNotFoundError(f"sandbox {self._id!r} has ended") from error
         self._adopted = SocketPipe(peer)
         return self._adopted

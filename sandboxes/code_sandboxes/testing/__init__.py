@@ -1,0 +1,35 @@
+"""What every variant must do, as a pytest suite to subclass.
+
+::
+
+    from code_sandboxes.testing import Conformance
+
+    class TestMyVariant(Conformance):
+        variant = "my-variant"
+
+Cases that need a capability which the variant does not claim are skipped with its reason.
+Needs pytest.
+"""
+
+from .base import Case
+from .code_cases import CodeCases
+from .command_cases import CommandCases
+from .context_cases import ContextCases
+from .file_cases import FileCases
+from .host_call_cases import HostCallCases
+from .lifetime_cases import LifetimeCases
+from .stopping_cases import StoppingCases
+
+__all__ = ["Case", "Conformance"]
+
+
+class Conformance(
+    CodeCases,
+    StoppingCases,
+    HostCallCases,
+    ContextCases,
+    FileCases,
+    CommandCases,
+    LifetimeCases,
+):
+    """All cases. Set `variant`, and `options` for `Sandbox.create`."""
