@@ -12,8 +12,8 @@ from typing import Any
 INSIDE = Path(__file__).parent / "inside"
 # in the order of their imports, since each is executed as it arrives
 SUPERVISOR = ("mux", "proctable", "files", "processes", "forkserver", "services", "supervisor")
-INTERPRETER = ("helper", "textio", "shown", "worker")
-KERNEL = ("helper", "kernel")
+INTERPRETER = ("helper", "rawoutput", "textio", "shown", "worker")
+KERNEL = ("helper", "rawoutput", "kernel")
 
 
 @cache

@@ -223,7 +223,7 @@ class JupyterChannel:
         ExceptionGroup sends none, and the reply holds the traceback of the error before it."""
         errors, self._errors = self._errors, []
         error = None
-        if self._failed is not None:
+        if self._failed is not None and self._failed["ename"] != "NoneType":  # a failed repr
             name = self._failed["ename"]
             own = next((e for e in reversed(errors) if e["ename"] == name), None)
             text = f"{name}: {self._failed['evalue']}"

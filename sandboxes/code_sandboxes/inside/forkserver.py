@@ -98,7 +98,7 @@ def serve(requests: socket.socket, preload: list[str]) -> None:
     gc.collect()
     gc.freeze()
     while True:
-        data, descriptors, _, _ = socket.recv_fds(requests, MOST, 4)
+        data, descriptors, _, _ = socket.recv_fds(requests, MOST, 6)
         if not data:
             return
         request = json.loads(data)
@@ -126,7 +126,7 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
         os.environ.update(request["env"] or {})
         os.chdir(request["cwd"])
         allow_tracing()
-        enter(request["main"], descriptors[3] if len(descriptors) > 3 else -1, request["options"])
+        enter(request["main"], descriptors[3:], request["options"])
         status = 0
     except BaseException:  # noqa: BLE001 - told on stderr, then the process ends
         import traceback
@@ -137,12 +137,16 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
         os._exit(status)
 
 
-def enter(main: str, control: int, options: dict[str, Any] | None) -> None:
-    """Run a module of ours as an interpreter, with the signals of a fresh process."""
+def enter(main: str, descriptors: list[int], options: dict[str, Any] | None) -> None:
+    """Run a module of ours as an interpreter, with the signals of a fresh process.
+
+    Args:
+        descriptors: the control socket, and the reading ends of its own stdout and stderr.
+    """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     run: Callable[..., None] = import_module(f"{__name__.rpartition('.')[0]}.{main}").main
-    run(control, **(options or {}))
+    run(*descriptors, **(options or {}))
 
 
 def launch(spec: dict[str, Any], ends: list[int]) -> subprocess.Popen[bytes]:
@@ -158,9 +162,9 @@ def launch(spec: dict[str, Any], ends: list[int]) -> subprocess.Popen[bytes]:
         stdout=ends[1],
         stderr=ends[2],
         cwd=spec["cwd"],
-        env={**env, "CODE_SANDBOXES_CONTROL": str(ends[3])},
+        env={**env, "CODE_SANDBOXES_CONTROL": ",".join(map(str, ends[3:]))},
         start_new_session=True,
-        pass_fds=[reading, ends[3]],
+        pass_fds=[reading, *ends[3:]],
     )
     os.close(reading)
     write_all(writing, message)
@@ -169,4 +173,5 @@ def launch(spec: dict[str, Any], ends: list[int]) -> subprocess.Popen[bytes]:
 
 def main(main: str, options: dict[str, Any] | None) -> None:
     """The other end of `launch`."""
-    enter(main, int(os.environ.pop("CODE_SANDBOXES_CONTROL")), options)
+    descriptors = os.environ.pop("CODE_SANDBOXES_CONTROL").split(",")
+    enter(main, list(map(int, descriptors)), options)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import codecs
 import json
 import os
 import signal
@@ -19,53 +18,11 @@ from contextlib import suppress
 from typing import Any
 
 from . import helper
+from .rawoutput import RawOutput
 
 MARK = "\x1ecode-sandboxes:"
 FLUSH = 0.02  # seconds between two flushes of printed output (ipykernel's own 0.2 is not live)
 PRELOAD = ["ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell"]
-
-
-class RawOutput:
-    """What C code and child processes write to a descriptor, put into the kernel's own stream.
-
-    ipykernel's capture delivers it some time after the cell. Here a cell ends with a marker in
-    the pipe: once it has come through, so has everything before it.
-    """
-
-    def __init__(self, descriptor: int, stream: Any) -> None:
-        self._stream = stream
-        self._reading, self._writing = os.pipe()
-        os.dup2(self._writing, descriptor)
-        stream._original_stdstream_copy = descriptor  # fileno() of sys.stdout, for subprocess
-        self._passed = threading.Event()
-        self._marker = os.urandom(16)
-        threading.Thread(target=self._pump, daemon=True).start()
-
-    def settle(self) -> None:
-        """Wait until all that was written so far is in the stream."""
-        self._passed.clear()
-        os.write(self._writing, self._marker)
-        self._passed.wait(1.0)
-
-    def _pump(self) -> None:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        held = b""
-        while data := os.read(self._reading, 1 << 16):
-            *before, held = (held + data).split(self._marker)
-            keep = self._partial(held)
-            text = decoder.decode(b"".join(before) + held[: len(held) - keep])
-            held = held[len(held) - keep :]
-            if text:
-                self._stream.write(text)
-            if before:
-                self._passed.set()
-
-    def _partial(self, held: bytes) -> int:
-        """How many bytes at the end may be the start of a marker."""
-        for size in range(min(len(held), len(self._marker) - 1), 0, -1):
-            if held.endswith(self._marker[:size]):
-                return size
-        return 0
 
 
 class KernelWorld:
@@ -95,17 +52,53 @@ def leave(code: object = None) -> None:
     raise SystemExit(code)
 
 
-def adjust(app: Any) -> None:
-    """Make a fresh kernel ours."""
+def flush_for_good(stream: Any) -> None:
+    """Make `flush()` wait until the output is sent.
+
+    ipykernel's own returns when the sending is queued: code that then holds the interpreter's
+    lock, or ends it, takes the output along.
+    """
+    queue_it = stream.flush
+
+    def flush() -> None:
+        queue_it()
+        sent = threading.Event()
+        stream.pub_thread.schedule(sent.set)
+        sent.wait(stream.flush_timeout)
+
+    stream.flush = flush
+
+
+def put_in_order(stream: Any, raw: RawOutput) -> None:
+    """Let what a child has written come before what the code prints next."""
+    write = stream.write
+
+    def write_after(text: str) -> Any:
+        raw.settle()
+        return write(text)
+
+    stream.write = write_after
+
+
+def adjust(app: Any, raw_outputs: list[int]) -> None:
+    """Make a fresh kernel ours.
+
+    Args:
+        raw_outputs: the ends of the pipes that descriptors 1 and 2 write to.
+    """
     shell, kernel = app.shell, app.kernel
     world = KernelWorld(shell)
     helper.world = world
     kernel.raw_input = helper.read_line
     kernel.getpass = lambda prompt="", stream=None: helper.read_line(prompt, True)
     streams = sys.stdout, sys.stderr
-    raw = [RawOutput(number, stream) for number, stream in enumerate(streams, 1)]
-    for stream in streams:
+    raw = [RawOutput(end, out.write) for end, out in zip(raw_outputs, streams, strict=True)]
+    for output, stream in zip(raw, streams, strict=True):
+        put_in_order(stream, output)
+    for number, stream in enumerate(streams, 1):
+        stream._original_stdstream_copy = number  # type: ignore[union-attr]  # its fileno()
         setattr(stream, "flush_interval", FLUSH)  # noqa: B010 - the kernel's own class
+        flush_for_good(stream)
 
     def before(_: Any) -> None:
         sys.stdout, sys.stderr = streams  # whatever a former cell has put there
@@ -113,12 +106,18 @@ def adjust(app: Any) -> None:
         # sleeps; a handler that the loop knows of makes every signal wake it
         asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, lambda: None)
 
-    def after(_: Any) -> None:
+    def after(_: Any = None) -> None:
         for output in raw:
             output.settle()
 
+    def system(command: str) -> None:
+        """`!command`: into our pipes, where IPython's own way would make a terminal."""
+        shell.system_raw(command)
+        after()
+
     shell.events.register("pre_run_cell", before)
     shell.events.register("post_run_cell", after)
+    shell.system = system
     for name in ("exit", "quit"):
         shell.user_ns[name] = shell.user_ns_hidden[name] = leave
         setattr(builtins, name, leave)
@@ -137,7 +136,7 @@ def watch(control: int) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def main(control: int, connection: dict[str, Any]) -> None:
+def main(control: int, *raw_outputs: int, connection: dict[str, Any]) -> None:
     """Run a kernel until it is killed; says when it listens."""
     from ipykernel.kernelapp import IPKernelApp
 
@@ -148,6 +147,6 @@ def main(control: int, connection: dict[str, Any]) -> None:
     app: Any = IPKernelApp.instance(capture_fd_output=False)
     settings = ["HistoryManager.enabled=False", "InteractiveShell.colors=nocolor"]
     app.initialize(["-f", file, *(f"--{setting}" for setting in settings)])
-    adjust(app)
+    adjust(app, list(raw_outputs))
     os.write(control, b'{"ready": true}\n')
     app.start()

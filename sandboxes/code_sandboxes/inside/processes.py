@@ -110,6 +110,9 @@ class Process:
             control, far = socket.socketpair()
             lanes[os.dup(control.fileno())] = CONTROL
             ends.append(far.detach())
+            # an interpreter reads its own raw output, in order with what its code prints; what
+            # it leaves unread when it dies, we read
+            ends += [os.dup(out), os.dup(err)]
         return ends, ours, lanes, control
 
     # from the sandbox to the host -------------------------------------------------
@@ -117,7 +120,8 @@ class Process:
         lanes = self._lanes
         ended = exit_notice(self.pid, self._start, self._child.wait)
         poll = select.poll()
-        for descriptor in (*lanes, ended):
+        later = [fd for fd in lanes if self._control and lanes[fd] != CONTROL]
+        for descriptor in (*(lanes.keys() - set(later)), ended):
             poll.register(descriptor, select.POLLIN)
         code: int | None = None
         until = float("inf")
@@ -125,9 +129,6 @@ class Process:
             ready = {fd for fd, _ in poll.poll(None if code is None else LINGER * 1000)}
             if not ready and code is not None:
                 break
-            if any(lanes.get(fd) == CONTROL for fd in ready):
-                # raw output that was printed before an event on the control lane precedes it
-                ready |= {fd for fd, _ in poll.poll(0)}
             for fd in sorted(ready & lanes.keys(), key=lanes.__getitem__):
                 if data := self._read(fd):
                     self._forward(lanes[fd], data)
@@ -139,6 +140,9 @@ class Process:
                 poll.unregister(ended)
                 code = self._child.wait()
                 until = time.monotonic() + LINGER
+                for fd in later:
+                    os.set_blocking(fd, True)
+                    poll.register(fd, select.POLLIN)
         code = self._child.wait() if code is None else code
         os.close(ended)
         self._tell_exit(code)

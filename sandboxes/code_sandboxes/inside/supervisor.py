@@ -41,6 +41,9 @@ class Supervisor(Services):
             self._expiry.daemon = True
             self._expiry.start()
 
+    def hang_up(self) -> None:
+        """Close the connection to the owner; `serve` sets it."""
+
     def connection(self, write: Callable[[bytes], None]) -> Mux:
         """A fresh multiplexer towards the owner."""
         start = self.threads.start
@@ -49,6 +52,7 @@ class Supervisor(Services):
 
     def end(self) -> None:
         """End everything, and this process."""
+        self.hang_up()  # first, or the owner would take it for the death of an interpreter
         kill_tree(os.getpid(), with_root=False)
         os._exit(0)
 
@@ -86,6 +90,7 @@ class Supervisor(Services):
     ) -> None:
         """Serve one owner after another, until one leaves without detaching."""
         while True:
+            self.hang_up = hang_up  # type: ignore[method-assign]
             mux = self.connection(write)
             with suppress(OSError):
                 while data := read():
@@ -146,8 +151,8 @@ def main(**options: Any) -> None:
             view = view[os.write(sink, view) :]
 
     def hang_up() -> None:
-        os.close(source)
-        os.close(sink)
+        with suppress(OSError):  # a second time
+            os.close(sink)
 
     supervisor.serve(partial(os.read, source, 1 << 18), write, hang_up)
     supervisor.end()

@@ -43,6 +43,12 @@ class Writer(io.TextIOBase):
         if os.getpid() != self._pid:  # a forked child has but its raw output
             os.write(self._descriptor, text.encode("utf-8", "backslashreplace"))
             return len(text)
+        if not self._size:
+            self.before_text()  # what a child has written meanwhile comes first
+        self._put(text)
+        return len(text)
+
+    def _put(self, text: str) -> None:
         with self._lock:
             self._pending.append(text)
             self._size += len(text)
@@ -51,7 +57,6 @@ class Writer(io.TextIOBase):
                 self.flush()
             elif self._size == len(text):
                 self._later()
-        return len(text)
 
     def _later(self) -> None:
         if self._flusher is None:
@@ -75,6 +80,14 @@ class Writer(io.TextIOBase):
             self._size, self._last = 0, time.monotonic()
             if text:
                 self._tell(out=text, stream=self.name)
+
+    def before_text(self) -> None:
+        """Called before a batch of text; the worker puts its own here."""
+
+    def write_now(self, text: str) -> None:
+        """Write what came from elsewhere, and let nothing wait."""
+        self._put(text)
+        self.flush()
 
     def writelines(self, lines: Any) -> None:
         self.write("".join(lines))

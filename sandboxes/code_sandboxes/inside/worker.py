@@ -20,6 +20,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from . import helper, shown
+from .rawoutput import RawOutput
 from .textio import Writer
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Worker:
         sys.modules["__main__"] = module
         self.names, self.count, self.running = module.__dict__, 0, False
         self.hidden: set[str] = set()
+        self.raw: list[RawOutput] = []
         self.streams = [Writer(host.tell, "stdout", 1), Writer(host.tell, "stderr", 2)]
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -102,6 +104,11 @@ class Worker:
     def flush(self) -> None:
         for stream in self.streams:
             stream.flush()
+
+    def settle(self) -> None:
+        """Pass on what C code and children have written."""
+        for output in self.raw:
+            output.settle()
 
     def tell(self, **event: Any) -> None:
         """An event, after what was printed before it."""
@@ -128,9 +135,11 @@ class Worker:
             self.running = True
             self._execute(code, file)
             shown.flush_figures()
+            self.settle()
             self.running = False
         except BaseException as error:  # noqa: BLE001 - the user's own, told as an event
             self.running = False
+            self.settle()
             self._report(error)
         return self.tell(done=self.count)
 
@@ -213,13 +222,17 @@ def hide_ours(described: traceback.TracebackException) -> None:
         todo += [other for other in below if other is not None]
 
 
-def main(control: int, argv: list[str] | None = None) -> None:
+def main(control: int, *raw_outputs: int) -> None:
     """Serve the host over the control socket, until it hangs up."""
     host = Host(control)
     worker = Worker(host)
+    ends = zip(raw_outputs, worker.streams, strict=True)
+    worker.raw = [RawOutput(end, stream.write_now) for end, stream in ends]
+    for stream in worker.streams:
+        stream.before_text = worker.settle  # type: ignore[method-assign]
     helper.world = worker
     shown.publish = worker.tell
-    sys.argv, sys.path[:0] = argv or [""], [""]
+    sys.argv, sys.path[:0] = [""], [""]
     sys.stdout, sys.stderr = worker.streams
     builtins.display = shown.display  # type: ignore[attr-defined]
     os.register_at_fork(after_in_child=host.after_fork)

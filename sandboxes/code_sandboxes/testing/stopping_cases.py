@@ -12,7 +12,14 @@ from code_sandboxes import ConfigurationError, ExecutionResult, Output, Sandbox
 
 from .base import PROMPT, SLACK, Case, Stopwatch
 
-STUBBORN = "while True:\n    try:\n        while True: n = 1\n    except KeyboardInterrupt: n = 2"
+STUBBORN = """
+import time
+while True:
+    try:
+        time.sleep(0.01)
+    except KeyboardInterrupt:
+        pass
+"""
 DEAF = "sum(range(10**13))"  # C code that looks at no signal
 
 

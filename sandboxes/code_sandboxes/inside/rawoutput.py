@@ -1,0 +1,58 @@
+"""What C code and child processes write to a descriptor, put into the interpreter's own stream."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import select
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+PIECE = 1 << 16
+MOST = 1 << 22  # bytes that `settle` takes: a child that never stops must not hold the cell
+
+
+class RawOutput:
+    """Passes on what comes through a pipe, in order with what the code itself prints.
+
+    The supervisor holds the same pipe: what is left in it when this process dies, it reads.
+
+    Args:
+        reading: the pipe's end, shared with the supervisor.
+        write: takes the text.
+    """
+
+    def __init__(self, reading: int, write: Callable[[str], object]) -> None:
+        self._reading, self._write = reading, write
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._lock = threading.Lock()
+        os.set_blocking(reading, False)
+        threading.Thread(target=self._pump, daemon=True).start()
+
+    def settle(self) -> None:
+        """Pass on all that was written so far.
+
+        The pump reads under the same lock: nothing can be out of the pipe and not yet in the
+        stream.
+        """
+        taken = PIECE
+        with self._lock:
+            while taken < MOST and (size := self._take()):
+                taken += size
+
+    def _take(self) -> int:
+        with suppress(BlockingIOError):
+            data = os.read(self._reading, PIECE)
+            if text := self._decoder.decode(data):
+                self._write(text)
+            return len(data)
+        return 0
+
+    def _pump(self) -> None:
+        poll = select.poll()
+        poll.register(self._reading, select.POLLIN)
+        while True:
+            poll.poll()
+            with self._lock:
+                self._take()
