@@ -25,7 +25,7 @@ from .errors import (
 from .infos import Context
 from .kernel import Detachable, Pipe, Variant
 from .machine import Machine
-from .requests import helper_code
+from .requests import helper_call
 from .run import INPUT, Run, answering
 from .targets import Command
 
@@ -245,8 +245,9 @@ class Core:
     def request(self, context: Context | str | None, op: str, **arguments: Any) -> Run:
         """A silent request to the helper in an interpreter, not started."""
         self.machine.cwd  # noqa: B018 - raises where the sandbox is closed
-        turn = Turn(self.interpreter(context), helper_code(op, **arguments), silent=True)
-        return Run(turn, self.timeout, {})
+        code, handlers = helper_call(op, **arguments)
+        turn = Turn(self.interpreter(context), code, silent=True)
+        return Run(turn, self.timeout, handlers)
 
     def command(
         self,

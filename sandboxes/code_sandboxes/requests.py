@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 from .errors import ConfigurationError, ExecutionFailedError, SandboxError
 from .events import Display, Event, ExecutionError
+
+LARGE = 1 << 16  # bytes of JSON
+FETCH = "\0fetch"  # no host function has this name
 
 
 def helper_code(op: str, **arguments: Any) -> str:
     """A silent request to `inside/helper.py`: one expression, which binds no name."""
     request = json.dumps({"op": op, **arguments})
     return f"__import__('sys').modules['_code_sandboxes.helper'].serve({request!r})"
+
+
+def helper_call(op: str, **arguments: Any) -> tuple[str, dict[str, Callable[[], Any]]]:
+    """The same, and the handlers that it needs: a large request is fetched by a host call.
+
+    A literal of megabytes takes an interpreter seconds to compile.
+    """
+    if len(json.dumps(arguments)) < LARGE:
+        return helper_code(op, **arguments), {}
+    return helper_code("fetch", wanted=op), {FETCH: lambda: arguments}
 
 
 class Answer:

@@ -21,7 +21,7 @@ from .kernel import Emit
 # the interpreters that wait for a host function which runs in this context
 answering: ContextVar[frozenset[object]] = ContextVar("answering", default=frozenset())
 GRACE = 0.8  # seconds that code has to end, after each step
-MOST_JSON = 16 << 20  # bytes of an answer to the sandbox
+MOST_JSON = 64 << 20  # bytes of an answer to the sandbox
 
 
 class Step(Enum):

@@ -41,7 +41,7 @@ class WorkerChannel:
     """Everything arrives on the machine's reading thread and is emitted there."""
 
     def __init__(self, machine: Machine, name: str) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         self._emit: Emit | None = None
         self._decoders = [codecs.getincrementaldecoder("utf-8")("replace") for _ in range(3)]
         self._process = InterpreterProcess(machine, name, "worker", {}, self._data, self._ended)
@@ -92,24 +92,31 @@ class WorkerChannel:
         return self._say(Output(text, name)) if text else 0
 
     def _lines(self, payload: bytes) -> int:
-        *lines, self._rest = (self._rest + payload).split(b"\n")
+        """What the interpreter itself says; returns the credit that waits for the reader."""
+        *whole, rest = payload.split(b"\n")
+        if whole:
+            whole[0] = bytes(self._rest + whole[0])
+            self._rest.clear()
+        self._rest += rest
         held = 0
         try:
             if len(self._rest) > MOST_LINE:
                 raise ValueError("an event is too long")
-            for line in lines:
-                message = json.loads(line)
-                event = event_of(message)
-                if event is not None:
-                    held += self._say(event)
-                elif not (isinstance(message, dict) and "ready" in message):
-                    raise ValueError("not an event")
+            for line in whole:
+                held += self._event(json.loads(line))
         except (ValueError, RecursionError) as error:
             # code has written to our descriptor: nothing more of this interpreter can be believed
-            self._rest = b""
+            self._rest.clear()
             self._process.kill()
             self._ended(f"it broke the protocol: {error}")
         return held
+
+    def _event(self, message: Any) -> int:
+        if (event := event_of(message)) is not None:
+            return self._say(event)
+        if not (isinstance(message, dict) and "ready" in message):
+            raise ValueError("not an event")
+        return 0
 
     def _say(self, event: Event) -> int:
         if (emit := self._emit) is None:
