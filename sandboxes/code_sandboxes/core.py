@@ -63,6 +63,8 @@ class Core:
         pipe: Pipe,
         id: str,
         host_functions: Mapping[str, Callable[..., Any]],
+        *,
+        fresh: bool,
     ) -> None:
         self.variant, self.id = variant, id
         self.config: SandboxConfig = variant.config
@@ -70,16 +72,19 @@ class Core:
         self.host_functions = dict(host_functions)
         self.closed = ""  # why
         self._closing = threading.Lock()
+        self._interpreters: dict[str, Interpreter] = {}
+        self._numbering = 0
         try:
             self._machine = Machine(pipe, variant.diagnosis)
+            if fresh:
+                self._add(MAIN).warm()  # while the supervisor starts
+            self._machine.wait_ready()
         except BaseException:
+            self.closed = "never started"
             pipe.close()
             variant.stop()
             raise
-        self._interpreters: dict[str, Interpreter] = {}
-        self._numbering = 0
-        self.interpreter(None)
-        for kept in list(self._machine.kept):
+        for kept in (MAIN, *self._machine.kept):
             self._add(kept)
         _here[id] = self
 
@@ -97,10 +102,9 @@ class Core:
         functions = check_functions(host_functions)
         id = f"sb-{uuid.uuid4().hex[:12]}"
         kind = registry.variant_class(variant)(settings, id)  # type: ignore[call-arg]
-        core = cls(kind, kind.provision(), id, functions)
+        core = cls(kind, kind.provision(), id, functions, fresh=True)
         core._machine.set_lifetime(settings.max_lifetime)
         records.write(core.record())
-        core._interpreters[MAIN].warm()
         return core
 
     @classmethod
@@ -122,7 +126,7 @@ class Core:
             records.remove(id)
             raise
         try:
-            core = cls(kind, pipe, id, {})
+            core = cls(kind, pipe, id, {}, fresh=False)
         except SandboxStartError as error:
             raise SandboxInUseError(f"sandbox {id!r} has another owner") from error
         left = record.expires - time.time() if record.expires is not None else None

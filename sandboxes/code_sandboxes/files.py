@@ -188,7 +188,9 @@ class Files:
             "watch", path=checked(path), interval=interval, on_data=take, on_open=opened.append
         )
         call.add_done_callback(inbox.put)
-        return self._changes(inbox, opened[0])
+        changes = self._changes(inbox, opened[0])
+        next(changes)  # it says that it watches: no later change is missed
+        return changes
 
     @staticmethod
     def _changes(

@@ -7,11 +7,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import SandboxExpiredError, SandboxGoneError, SandboxStartError, from_inside
-from .inside.mux import DATA, END, MESSAGE, RESET, Mux, Push, Stream, StreamLost
+from .inside.mux import DATA, END, MESSAGE, RESET, Mux, Stream, StreamLost
 from .kernel import Pipe
+from .text import printable
+
+if TYPE_CHECKING:
+    from .inside.mux import Push
 
 BOOT_SECONDS = 60.0
 
@@ -36,23 +40,38 @@ class Machine:
     ) -> None:
         self.pipe = pipe
         self.mux = Mux(pipe.write)
+        self._broken = ""
         self.expires: float | None = None  # on time.monotonic()
         self._on_end = on_end
         self._reader = threading.Thread(target=self._read, name="sandbox-machine", daemon=True)
         self._reader.start()
+        self._diagnosis = diagnosis
+        self._hello = self.call("hello")
+        self.home = self.cwd = ""
+        self.kept: list[str] = []  # the interpreters that a former owner left
+
+    def wait_ready(self) -> None:
+        """Until the supervisor has answered; what was asked meanwhile is under way.
+
+        Raises:
+            SandboxStartError: it did not.
+        """
         try:
-            hello = self.call("hello").result(BOOT_SECONDS)
+            hello = self._hello.result(BOOT_SECONDS)
         except (SandboxGoneError, TimeoutError) as error:
-            raise SandboxStartError(f"the sandbox did not start: {diagnosis() or error}") from error
-        self.home: str = hello["home"]
-        self.cwd: str = hello["cwd"]
-        self.kept: list[str] = hello["kept"]
+            why = self._diagnosis() or error
+            raise SandboxStartError(f"the sandbox did not start: {why}") from error
+        self.home, self.cwd = str(hello["home"]), str(hello["cwd"])
+        self.kept = [str(name) for name in hello["kept"]]
 
     def _read(self) -> None:
         try:
-            with suppress(OSError, ValueError):  # ProtocolError too: a hostile end is a lost one
-                while data := self.pipe.read():
-                    self.mux.feed(data)
+            while data := self.pipe.read():
+                self.mux.feed(data)
+        except OSError as error:  # ProtocolError too: a hostile end is a lost one
+            self._broken = str(error)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._broken = f"it sent what makes no sense: {type(error).__name__}: {error}"
         finally:
             self.mux.close()
             self._on_end()
@@ -71,9 +90,8 @@ class Machine:
         """The error that says why the sandbox is gone."""
         if self.expires is not None and time.monotonic() >= self.expires - 0.5:
             return SandboxExpiredError("the sandbox reached its max_lifetime; create another one")
-        return SandboxGoneError(
-            "the sandbox is gone (its supervisor ended, or the connection was lost): create another"
-        )
+        why = self._broken or "its supervisor ended, or the connection was lost"
+        return SandboxGoneError(f"the sandbox is gone ({printable(why)}): create another one")
 
     def set_lifetime(self, seconds: float | None) -> None:
         """Note when the sandbox ends; the supervisor keeps the time itself."""

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 INSIDE = Path(__file__).parent / "inside"
-# in the order of their imports, since each is executed as it arrives
-SUPERVISOR = ("mux", "proctable", "files", "processes", "forkserver", "services", "supervisor")
+# each is executed where it is first imported
+SUPERVISOR = (
+    *("start", "forkserver", "mux", "proctable"),
+    *("files", "processes", "services", "supervisor"),
+)
 INTERPRETER = ("helper", "rawoutput", "textio", "shown", "worker")
 KERNEL = ("helper", "rawoutput", "kernel")
 

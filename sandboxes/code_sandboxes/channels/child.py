@@ -17,7 +17,7 @@ START_SECONDS = 60.0
 
 
 class InterpreterProcess:
-    """Starts, or takes over, the interpreter of a name.
+    """The interpreter of a name: started, or taken over from a former owner.
 
     Args:
         machine: whose supervisor is its parent.
@@ -42,19 +42,16 @@ class InterpreterProcess:
         self._started = threading.Event()
         self._pid: int | None = None
         self.ended = ""
+        self._name, self._spec = name, {"main": main, "options": dict(options), **spec}
+
+    def start(self) -> None:
+        """Ask for it; from here on the callbacks are called."""
+        name, machine = self._name, self._machine
         if name in machine.kept:
             machine.kept.remove(name)
             self._stream = machine.open(self._push, "attach", keep=name)
         else:
-            self._stream = machine.open(
-                self._push,
-                "spawn",
-                main=main,
-                options=dict(options),
-                control=True,
-                keep=name,
-                **spec,
-            )
+            self._stream = machine.open(self._push, "spawn", control=True, keep=name, **self._spec)
 
     def wait_started(self) -> None:
         """Until the sandbox has told its pid.
@@ -95,6 +92,7 @@ class InterpreterProcess:
                 self._machine.call("signal", pid=self._pid, number=number, whole=whole)
 
     def _push(self, stream: Stream, kind: int, lane: int, payload: Any) -> None:
+        self._stream = stream  # what it says can come before `open` has returned
         if kind == DATA:
             self._on_data(lane, payload)
         elif kind == MESSAGE and isinstance(payload, dict) and "pid" in payload:

@@ -29,12 +29,13 @@ class KernelProcess:
         options = {"connection": dict(info)}
         self._child = InterpreterProcess(machine, name, "kernel", options, self._data, self._ended)
 
-    def wait_listening(self) -> None:
-        """Until its sockets are bound.
+    def start(self) -> None:
+        """Start it, and wait until its sockets are bound.
 
         Raises:
             SandboxStartError: it ended before, or took too long.
         """
+        self._child.start()
         self._child.wait_started()
         if not self._kept and not self._listening.wait(START_SECONDS):
             self._child.kill()
@@ -84,7 +85,7 @@ def connect(machine: Machine, name: str, info: Mapping[str, Any]) -> JupyterChan
         SandboxStartError: it does not run.
     """
     kernel = KernelProcess(machine, name, info)
-    kernel.wait_listening()
+    kernel.start()
     client: Any = BlockingKernelClient()
     client.load_connection_info(dict(info))
     client.start_channels(hb=False)

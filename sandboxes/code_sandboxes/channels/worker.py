@@ -45,6 +45,7 @@ class WorkerChannel:
         self._emit: Emit | None = None
         self._decoders = [codecs.getincrementaldecoder("utf-8")("replace") for _ in range(3)]
         self._process = InterpreterProcess(machine, name, "worker", {}, self._data, self._ended)
+        self._process.start()
         self._process.wait_started()
 
     def submit(self, code: str, emit: Emit, *, silent: bool = False) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
+
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 MOST_LINKS = 40
@@ -177,6 +179,8 @@ class Files:
 
     def glob(self, pattern: str) -> Iterator[dict[str, Any]]:
         """Entries whose path matches; `*` stays within a component, `**` does not."""
+        import re  # with the first glob
+
         wanted = "/".join(["", *self.parts(pattern)])
         fixed = wanted[: re.search(r"[*?\[]|$", wanted).start()].rpartition("/")[0]  # type: ignore[union-attr]
         matches = re.compile(translate(wanted)).fullmatch
@@ -252,6 +256,8 @@ def describe(name: str, path: str, status: os.stat_result) -> dict[str, Any]:
 
 def translate(pattern: str) -> str:
     """A glob pattern as a regular expression (`glob.translate` came with Python 3.13)."""
+    import re
+
     out, at = "", 0
     while at < len(pattern):
         if pattern.startswith("**/", at):

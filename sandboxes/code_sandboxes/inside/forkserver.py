@@ -12,16 +12,16 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from typing import Any
 
-from .processes import write_all
-from .proctable import allow_tracing
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
+if TYPE_CHECKING:
+    import subprocess
+    from typing import Any
 
 MOST = 1 << 20  # bytes of a request
 
@@ -125,7 +125,6 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
             os.close(fd)
         os.environ.update(request["env"] or {})
         os.chdir(request["cwd"])
-        allow_tracing()
         enter(request["main"], descriptors[3:], request["options"])
         status = 0
     except BaseException:  # noqa: BLE001 - told on stderr, then the process ends
@@ -151,12 +150,14 @@ def enter(main: str, descriptors: list[int], options: dict[str, Any] | None) -> 
 
 def launch(spec: dict[str, Any], ends: list[int]) -> subprocess.Popen[bytes]:
     """The same in a new Python: slower, where there is no fork server (any more)."""
+    from subprocess import Popen
+
     package = sys.modules[__name__.rpartition(".")[0]]
     options = {"main": spec["main"], "options": spec.get("options")}
     message = package.start_message("forkserver", "main", options)
     reading, writing = os.pipe()
     env = {**os.environ, **spec.get("env", {}), "CODE_SANDBOXES_BOOT": str(reading)}
-    started = subprocess.Popen(
+    started = Popen(
         [sys.executable, "-c", package.boot],
         stdin=ends[0],
         stdout=ends[1],
@@ -167,7 +168,8 @@ def launch(spec: dict[str, Any], ends: list[int]) -> subprocess.Popen[bytes]:
         pass_fds=[reading, *ends[3:]],
     )
     os.close(reading)
-    write_all(writing, message)
+    with os.fdopen(writing, "wb") as wire:
+        wire.write(message)
     return started
 
 

@@ -12,24 +12,27 @@ import json
 import sys
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class World(Protocol):
+        """What differs between a plain interpreter and a Jupyter kernel."""
+
+        names: dict[str, Any]
+        hidden: set[str]
+
+        def answer(self, bundle: dict[str, Any]) -> None:
+            """Send a display that only the host's request sees."""
+
+        def ask(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+            """Wait for the host's reply: {"value": ...} or {"error": [name, text]}."""
+
 
 ANSWER = "application/vnd.code-sandboxes.answer+json"
 MOST_ASKED = 16 << 20  # bytes of one request to the host
 PREVIEW = 200
-
-
-class World(Protocol):
-    """What differs between a plain interpreter and a Jupyter kernel."""
-
-    names: dict[str, Any]
-    hidden: set[str]
-
-    def answer(self, bundle: dict[str, Any]) -> None:
-        """Send a display that only the host's request sees."""
-
-    def ask(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Wait for the host's reply: {"value": ...} or {"error": [name, text]}."""
 
 
 world: World = None  # type: ignore[assignment]  # set by the interpreter that loads us

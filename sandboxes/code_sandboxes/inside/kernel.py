@@ -15,10 +15,13 @@ import threading
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from . import helper
 from .rawoutput import RawOutput
+
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
+if TYPE_CHECKING:
+    from typing import Any
 
 MARK = "\x1ecode-sandboxes:"
 FLUSH = 0.02  # seconds between two flushes of printed output (ipykernel's own 0.2 is not live)

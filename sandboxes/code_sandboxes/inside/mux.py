@@ -12,19 +12,22 @@ import json
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
+    from typing import Any
+
+    # (stream, kind, lane, bytes | message | None); the stream, since an answer can precede `open`
+    Push = Callable[["Stream", int, int, Any], None]
+
 
 HEADER = struct.Struct(">BBII")
 OPEN, DATA, MESSAGE, END, RESET, CREDIT = range(1, 7)
 WINDOW = 1 << 20  # bytes of a stream that may be under way, unread
 PIECE = 1 << 17  # bytes of a frame at most, so that streams take turns
 MOST = 64 << 20  # bytes of a message at most: the other end may be hostile
-# (stream, kind, lane, bytes | message | None); the stream, since an answer can precede `open`
-Push = Callable[["Stream", int, int, Any], None]
 
 
 class StreamLost(ConnectionError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -27,14 +26,6 @@ def adopt_orphans() -> None:
         libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def allow_tracing() -> None:
-    """Undo the second half of `adopt_orphans`: for a child that runs the user's own code."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
-
-
 def table() -> dict[int, tuple[int, int, str]]:
     """pid -> (parent, session, state) of every process that we can see."""
     return _from_proc() if sys.platform == "linux" else _from_ps()
@@ -51,6 +42,8 @@ def _from_proc() -> dict[int, tuple[int, int, str]]:
 
 
 def _from_ps() -> dict[int, tuple[int, int, str]]:
+    import subprocess
+
     listed = subprocess.run(
         ["ps", "-axo", "pid=,ppid=,sess=,state="], capture_output=True, text=True, check=False
     )
@@ -92,15 +85,6 @@ def kill_tree(
         if number != signal.SIGKILL:
             return
         time.sleep(0.002)
-
-
-def has_descriptors() -> bool:
-    """Whether a process can be had as a descriptor: Linux 5.3 and later."""
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-    except (AttributeError, OSError):
-        return False
-    return True
 
 
 def exit_notice(pid: int, start: Callable[..., None], wait: Callable[[], object]) -> int:

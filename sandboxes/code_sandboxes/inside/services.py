@@ -6,16 +6,22 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 from .files import Files
 from .forkserver import ForkServer, launch
 from .mux import DATA, END, Stream, StreamLost
-from .processes import Process, Spawn, execute
+from .processes import Process, execute
 from .proctable import Threads
+
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .processes import Spawn
 
 PIECE = 1 << 17
 BATCH = 1000  # entries of a listing in one message
@@ -36,6 +42,7 @@ class Services:
         self.forks: ForkServer | None = None
         self.kept: dict[str, Process] = {}
         self.processes: dict[int, Process] = {}
+        self.adopting = threading.Event()  # set when orphans come to us
 
     def answer(self, stream: Stream, request: dict[str, Any]) -> None:
         try:
@@ -109,7 +116,7 @@ class Services:
             }
 
         before = state()
-        stream.tell({"watching": True})
+        stream.send(0, b'["ready", ""]\n')
         while not stream.lost:
             began = time.monotonic()
             after = state()
@@ -129,6 +136,8 @@ class Services:
         spawn: Spawn = execute
         if "main" in spec:
             spawn = self.forks.spawn if self.forks else launch
+        else:
+            self.adopting.wait()
         try:
             process = Process(spec, self.threads.start, self._ended, spawn)
         except ConnectionError:  # somebody killed the fork server: interpreters still start

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import importlib.abc
-import importlib.machinery
 import io
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from . import helper
+
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
+if TYPE_CHECKING:
+    from typing import Any
 
 REPRESENTATIONS = {
     "_repr_html_": "text/html",
@@ -135,13 +136,15 @@ HOOKS: dict[str, Callable[[Any], None]] = {
 }
 
 
-class Finder(importlib.abc.MetaPathFinder):
+class Finder:
     """Adjusts a few modules right after their import."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
         if fullname not in HOOKS:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        from importlib.machinery import PathFinder
+
+        spec = PathFinder.find_spec(fullname, path)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 

@@ -15,12 +15,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
 
 from .forkserver import ForkServer
 from .mux import Mux, Stream
-from .proctable import adopt_orphans, has_descriptors, kill_tree, table
+from .proctable import adopt_orphans, kill_tree, table
 from .services import Services
+
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Supervisor(Services):
@@ -104,6 +107,11 @@ class Supervisor(Services):
             read = partial(peer.recv, 1 << 18)
             write, hang_up = peer.sendall, peer.close
 
+    def adopt(self) -> None:
+        """What takes too long for the start; commands wait for it."""
+        adopt_orphans()
+        self.adopting.set()
+
     def reap(self) -> None:
         """Orphans are ours (subreaper, or PID 1): bury them."""
         dead: set[int] = set()
@@ -121,28 +129,13 @@ class Supervisor(Services):
             dead = found
 
 
-def main(**options: Any) -> None:
-    """The supervisor of a process of its own, speaking over its stdin and stdout."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)  # not SIG_IGN, which children would inherit
-    source, sink = os.dup(0), os.dup(1)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1):
-        os.dup2(nowhere, fd)
-    os.close(nowhere)
-    os.chdir(options["cwd"])
-    if options.get("seccomp"):
-        from . import seccomp  # sent only when it is asked for
-
-        seccomp.apply()
-    forks = None
-    if options.get("fork") and has_descriptors():
-        forks = ForkServer(options.get("preload") or [])  # while there is one thread
-    adopt_orphans()
+def supervise(options: dict[str, Any], forks: ForkServer | None, source: int, sink: int) -> None:
+    """Serve the owner at the other end of two descriptors; returns when the sandbox has ended."""
     supervisor = Supervisor(options)
     supervisor.forks = forks
     supervisor.expire_in(options.get("max_lifetime"))
     signal.signal(signal.SIGTERM, lambda *_: supervisor.end())
+    supervisor.threads.start(supervisor.adopt)
     threading.Thread(target=supervisor.reap, daemon=True).start()
 
     def write(data: bytes) -> None:

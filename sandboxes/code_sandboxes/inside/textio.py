@@ -7,7 +7,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
+if TYPE_CHECKING:
+    from typing import Any
 
 SOON = 0.005  # seconds that a piece of output may wait for more
 MOST = 1 << 15  # characters that may wait

@@ -17,14 +17,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from queue import SimpleQueue
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from . import helper, shown
 from .rawoutput import RawOutput
 from .textio import Writer
 
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
     import asyncio
+    from typing import Any
+
 
 CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the 10 ms that the import takes
 OURS = "<_code_sandboxes."  # how the frames of our own modules are named

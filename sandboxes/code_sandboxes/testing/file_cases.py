@@ -224,7 +224,6 @@ class FileCases(Case):
 
         reader = threading.Thread(target=collect)
         reader.start()
-        eventually(lambda: False, 0.3)
         sandbox.files.write("watched/f", "1")
         assert eventually(lambda: ("added", "f") in got)
         sandbox.run_code("open('watched/f', 'a').write('more')")

@@ -24,6 +24,7 @@ class LocalEval(LocalProcess):
 
     name: ClassVar[str] = "local-eval"
     modules: ClassVar[tuple[str, ...]] = INTERPRETER
+    preload: ClassVar[tuple[str, ...]] = ("_code_sandboxes.worker",)
 
     @classmethod
     def capabilities(cls) -> Mapping[str, Capability]:

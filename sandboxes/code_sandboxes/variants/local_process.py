@@ -98,8 +98,8 @@ class LocalProcess:
         argv = ["/bin/sh", "-c", _SWEEP, self.folders.base, *argv]
         try:
             self._pipe = ChildPipe(argv, env, self.folders.log)
-            modules = (*SUPERVISOR[:-1], *self.modules, SUPERVISOR[-1])
-            self._pipe.write(start_message("supervisor", modules, options, same_python=True))
+            modules = (*SUPERVISOR, *self.modules)
+            self._pipe.write(start_message("start", modules, options, same_python=True))
         except (OSError, StreamLost) as error:
             why = self.diagnosis() or str(error)
             self.stop()
