@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
+from .aio_files import each
 from .commands import Commands, process_info, start
 from .core import DEFAULT, Core, Unset
+from .events import Output
 from .fold import Callbacks, Fold, OnOutput
 from .infos import ProcessInfo
 from .models import CommandResult
@@ -87,6 +89,9 @@ class AsyncProcess:
         self.stdin = AsyncProcessInput(process)
         self.stdout, self.stderr = AsyncReader(process.stdout), AsyncReader(process.stderr)
 
+    def __aiter__(self) -> AsyncIterator[Output]:
+        return each(lambda: iter(self._process))
+
     @property
     def pid(self) -> int | None:
         """See Process.pid."""
@@ -142,9 +147,7 @@ class AsyncReader:
         self._reader = reader
 
     def __aiter__(self) -> AsyncIterator[str]:
-        from .aio_files import _each
-
-        return _each(lambda: iter(self._reader))
+        return each(lambda: iter(self._reader))
 
     async def read(self) -> str:
         """See Reader.read."""

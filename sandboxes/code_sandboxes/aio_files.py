@@ -31,7 +31,7 @@ class AsyncFiles:
 
     def read_stream(self, path: str) -> AsyncIterator[bytes]:
         """See Files.read_stream; an async iterator."""
-        return _each(lambda: self._files.read_stream(path))
+        return each(lambda: self._files.read_stream(path))
 
     async def write(self, path: str, data: Data, *, encoding: str = "utf-8") -> None:
         """See Files.write."""
@@ -88,7 +88,7 @@ class AsyncFiles:
 
     def watch(self, path: str = ".", *, interval: float = 0.1) -> AsyncIterator[FileChange]:
         """See Files.watch; an async iterator."""
-        return _each(lambda: self._files.watch(path, interval=interval))
+        return each(lambda: self._files.watch(path, interval=interval))
 
 
 async def _blocking(call: Callable[[], T]) -> T:
@@ -97,7 +97,7 @@ async def _blocking(call: Callable[[], T]) -> T:
     return await blocking(call)
 
 
-async def _each(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+async def each(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
     """A blocking iterator, each step of it on a thread of ours."""
     iterator = make()
     end: Any = object()

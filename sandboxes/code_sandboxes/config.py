@@ -77,6 +77,12 @@ class SandboxConfig:
                 f"no network_policy {self.network_policy!r}; there are: {policies}"
             )
         self._check_hosts()
+        if self.working_dir is not None:
+            parts = self.working_dir.split("/")
+            if not self.working_dir or ".." in parts or "\0" in self.working_dir:
+                raise ConfigurationError(
+                    f"working_dir {self.working_dir!r} is no path inside the sandbox"
+                )
 
     def _check_hosts(self) -> None:
         if isinstance(self.allowed_hosts, str):

@@ -47,7 +47,7 @@ class Reader:
 
     def __iter__(self) -> Iterator[str]:
         rest = ""
-        while (piece := self._process.next_piece(self._stream)) is not None:
+        while (piece := self._process._next_piece(self._stream)) is not None:
             *lines, rest = (rest + piece.text).split("\n")
             for line in lines:
                 yield line + "\n"
@@ -56,7 +56,7 @@ class Reader:
 
     def read(self) -> str:
         """All that is still to come."""
-        pieces = iter(lambda: self._process.next_piece(self._stream), None)
+        pieces = iter(lambda: self._process._next_piece(self._stream), None)
         return "".join(piece.text for piece in pieces if piece is not None)
 
 
@@ -94,10 +94,10 @@ class Process:
         return self.poll()
 
     def __iter__(self) -> Iterator[Output]:
-        while (piece := self.next_piece(None)) is not None:
+        while (piece := self._next_piece(None)) is not None:
             yield piece
 
-    def next_piece(self, stream: StreamName | None) -> Output | None:
+    def _next_piece(self, stream: StreamName | None) -> Output | None:
         """The next piece of a stream, or of both, waiting for it; None at the end."""
         with self._changed:
             while True:

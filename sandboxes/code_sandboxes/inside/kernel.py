@@ -83,25 +83,31 @@ def put_in_order(stream: Any, raw: RawOutput) -> None:
     stream.write = write_after
 
 
-def adjust(app: Any, raw_outputs: list[int]) -> None:
-    """Make a fresh kernel ours.
+def own_streams(raw_outputs: list[int]) -> list[RawOutput]:
+    """Make the kernel's streams live and whole.
 
     Args:
         raw_outputs: the ends of the pipes that descriptors 1 and 2 write to.
     """
+    raw = []
+    for number, (end, stream) in enumerate(
+        zip(raw_outputs, (sys.stdout, sys.stderr), strict=True), 1
+    ):
+        raw.append(RawOutput(end, stream.write))
+        put_in_order(stream, raw[-1])
+        flush_for_good(stream)
+        stream.flush_interval = FLUSH  # type: ignore[union-attr]
+        stream._original_stdstream_copy = number  # type: ignore[union-attr]  # its fileno()
+    return raw
+
+
+def adjust(app: Any, raw: list[RawOutput]) -> None:
+    """Make a fresh kernel ours."""
     shell, kernel = app.shell, app.kernel
-    world = KernelWorld(shell)
-    helper.world = world
+    helper.world = KernelWorld(shell)
     kernel.raw_input = helper.read_line
     kernel.getpass = lambda prompt="", stream=None: helper.read_line(prompt, True)
     streams = sys.stdout, sys.stderr
-    raw = [RawOutput(end, out.write) for end, out in zip(raw_outputs, streams, strict=True)]
-    for output, stream in zip(raw, streams, strict=True):
-        put_in_order(stream, output)
-    for number, stream in enumerate(streams, 1):
-        stream._original_stdstream_copy = number  # type: ignore[union-attr]  # its fileno()
-        setattr(stream, "flush_interval", FLUSH)  # noqa: B010 - the kernel's own class
-        flush_for_good(stream)
 
     def before(_: Any) -> None:
         sys.stdout, sys.stderr = streams  # whatever a former cell has put there
@@ -150,6 +156,6 @@ def main(control: int, *raw_outputs: int, connection: dict[str, Any]) -> None:
     app: Any = IPKernelApp.instance(capture_fd_output=False)
     settings = ["HistoryManager.enabled=False", "InteractiveShell.colors=nocolor"]
     app.initialize(["-f", file, *(f"--{setting}" for setting in settings)])
-    adjust(app, list(raw_outputs))
+    adjust(app, own_streams(list(raw_outputs)))
     os.write(control, b'{"ready": true}\n')
     app.start()
