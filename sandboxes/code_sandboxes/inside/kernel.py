@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARK = "\x1ecode-sandboxes:"
+SOON = 0.0002  # seconds; no child starts, prints and ends in less
 FLUSH = 0.02  # seconds between two flushes of printed output (ipykernel's own 0.2 is not live)
 PRELOAD = ["ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell"]
 
@@ -74,10 +76,13 @@ def flush_for_good(stream: Any) -> None:
 
 def put_in_order(stream: Any, raw: RawOutput) -> None:
     """Let what a child has written come before what the code prints next."""
-    write = stream.write
+    write, looked = stream.write, 0.0
 
     def write_after(text: str) -> Any:
-        raw.settle()
+        nonlocal looked
+        if (now := time.monotonic()) - looked > SOON:  # a look gives up the interpreter's lock
+            raw.settle()
+            looked = now
         return write(text)
 
     stream.write = write_after

@@ -1,0 +1,1 @@
+"""What this package costs, beside the raw way to do the same thing."""
