@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,7 +162,9 @@ def test_root_without_its_powers() -> None:
 @pytest.mark.skipif(not os.path.exists(SYSTEM_PYTHON), reason=f"needs {SYSTEM_PYTHON}")
 def test_as_another_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     sources = copy_for_others(tmp_path_factory.mktemp("others"))
-    for parent in sources.parents[:2]:
+    for parent in sources.parents:  # pytest's own are private; how many there are depends
+        if parent == Path(tempfile.gettempdir()):
+            break
         parent.chmod(0o755)
     assert ask([*NOBODY, SYSTEM_PYTHON], sources) == "None\n"
     # no namespaces inside, even before there is a filter
