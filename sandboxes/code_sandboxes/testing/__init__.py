@@ -18,6 +18,7 @@ from .context_cases import ContextCases
 from .file_cases import FileCases
 from .host_call_cases import HostCallCases
 from .lifetime_cases import LifetimeCases
+from .package_cases import PackageCases
 from .stopping_cases import StoppingCases
 
 __all__ = ["Case", "Conformance"]
@@ -30,6 +31,7 @@ class Conformance(
     ContextCases,
     FileCases,
     CommandCases,
+    PackageCases,
     LifetimeCases,
 ):
     """All cases. Set `variant`, and `options` for `Sandbox.create`."""
