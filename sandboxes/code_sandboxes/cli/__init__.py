@@ -13,11 +13,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError, MissingExtraError, SandboxError, UnsupportedError
 from .arguments import BUILT_IN, make_parser, split_arguments
 from .further import further_commands, run_further
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 FAILED, USAGE, INTERRUPTED, NO_READER = 1, 2, 130, 141
 
@@ -65,7 +68,10 @@ def _dispatch(argv: list[str]) -> int:
         return USAGE
     ours, rest = split_arguments(argv)
     try:
-        options = parser.parse_args(ours)
+        options, unknown = parser.parse_known_args(ours)
+        if unknown:
+            hint = "; those for the code follow a `--`" if argv[0] == "run" else ""
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     except SystemExit as error:  # what argparse does after --help and after a mistake
         return error.code if isinstance(error.code, int) else USAGE
     options.arguments = rest

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import EntryPoint
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from ..config import NetworkPolicy
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 BUILT_IN = ("run", "list", "kill", "doctor")
 _RUN_STATUS = """\
@@ -73,7 +75,7 @@ def _add_run(new: _New) -> None:
     what.add_argument("file", nargs="?", metavar="FILE", help="a Python file; - for stdin")
     what.add_argument("-c", dest="code", metavar="CODE", help="the code itself")
     _add_run_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +109,7 @@ def _add_list(new: _New) -> None:
     about = "show the sandboxes of this user on this machine"
     parser = new("list", help=about, description=about, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="as a JSON array")
-    parser.set_defaults(run=list_sandboxes)
+    parser.set_defaults(run=list_sandboxes, parser=parser)
 
 
 def _add_kill(new: _New) -> None:
@@ -122,7 +124,7 @@ def _add_kill(new: _New) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("ids", nargs="*", default=[], metavar="ID", help="as `list` shows it")
     which.add_argument("--all", action="store_true", help="every one that is detached")
-    parser.set_defaults(run=kill_sandboxes)
+    parser.set_defaults(run=kill_sandboxes, parser=parser)
 
 
 def _add_doctor(new: _New) -> None:
@@ -137,7 +139,7 @@ def _add_doctor(new: _New) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="as one JSON object")
-    parser.set_defaults(run=doctor)
+    parser.set_defaults(run=doctor, parser=parser)
 
 
 def _seconds(text: str) -> float | None:

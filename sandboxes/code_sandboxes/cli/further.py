@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from ..errors import MissingExtraError
 from .arguments import BUILT_IN
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "code_sandboxes.commands"
 
 
 def further_commands() -> Mapping[str, EntryPoint]:
     """The commands that installed packages add, by name; none of them is imported."""
+    from importlib.metadata import entry_points  # 20 ms that most need not pay
+
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP):
         if point.name not in BUILT_IN:

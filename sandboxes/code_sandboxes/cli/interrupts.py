@@ -25,12 +25,13 @@ class CtrlC:
 
     Attributes:
         pressed: how often.
+        killed: whether the code did not stop, and the sandbox was ended.
         reading: whether this process waits for its own stdin.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self.pressed, self.reading = 0, False
+        self.pressed, self.killed, self.reading = 0, False, False
         # a signal handler may come at any moment: it may touch no lock, and only put() is safe
         self._presses: SimpleQueue[bool] = SimpleQueue()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="ctrl-c")
@@ -68,6 +69,7 @@ class CtrlC:
         try:
             self._presses.get(timeout=GRACE)
         except Empty:
+            self.killed = True
             self._sandbox.kill()
 
 

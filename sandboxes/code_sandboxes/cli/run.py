@@ -21,6 +21,7 @@ from .interrupts import Answers, CtrlC
 from .output import Stream, complain, print_json
 
 TIMED_OUT, INTERRUPTED = 124, 130
+START_SECONDS = 60.0
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(as_json(result) | {"exit_status": status, "variant": sandbox.variant})
     else:
-        live.end(result.error)
+        live.end(result.error, killed=ctrl_c.killed)
     return status
 
 
@@ -92,9 +93,9 @@ def install(sandbox: Sandbox, packages: list[str], err: Stream) -> bool:
 
 def set_arguments(sandbox: Sandbox, argv: list[str]) -> None:
     """Set `sys.argv` inside, silently: the user's code is still the first cell."""
-    core = sandbox._core
     code = f"__import__('sys').argv[:] = {argv!r}"
-    for event in drive(Run(Turn(core.interpreter(None), code, silent=True), core.timeout, {})):
+    turn = Turn(sandbox._core.interpreter(None), code, silent=True)
+    for event in drive(Run(turn, START_SECONDS, {})):
         if isinstance(event, ExecutionError):
             raise SandboxError(f"the interpreter did not start: {event}")
 
@@ -117,7 +118,7 @@ def execute(
 
 
 class Live:
-    """Passes on what the code says, as it says it.
+    """Passes on what the code says, as it says it; `clear_output()` cannot take it back.
 
     Args:
         quiet: pass on nothing; prompts go to stderr.
@@ -136,8 +137,13 @@ class Live:
         elif isinstance(event, Display):
             self.out.line(described(Result(event.data)))
 
-    def end(self, error: ExecutionError | None) -> None:
-        """What failed, after all output."""
+    def end(self, error: ExecutionError | None, *, killed: bool = False) -> None:
+        """What failed, after all output.
+
+        Args:
+            error: of the code, or of the sandbox.
+            killed: whether it was we who ended the sandbox.
+        """
         self.out.end()
         self.err.end()
         if error is None or (error.name == "SystemExit" and error.value.lstrip("-").isdigit()):
@@ -146,8 +152,12 @@ class Live:
             self.out.write("\n")  # both streams are on the same screen
         if error.name == "SystemExit":
             self.err.line(error.value)  # sys.exit("why")
-        else:
-            self.err.line(error.traceback or f"{error.name}: {error.value}")
+        elif error.traceback:
+            self.err.line(error.traceback)
+        elif killed:
+            self.err.line("code-sandboxes: the code did not stop, so the sandbox was ended")
+        else:  # it is ours
+            self.err.line(f"code-sandboxes: {error.name}: {error.value}")
         self.err.end()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from ..errors import SandboxError, SandboxInUseError
+from ..errors import ConfigurationError, SandboxError, SandboxInUseError
 from ..infos import SandboxInfo
 from ..sandbox import Sandbox
 from ..text import printable, shortened
@@ -56,24 +56,24 @@ def _span(seconds: float) -> str:
 
 
 def kill_sandboxes(options: argparse.Namespace) -> int:
-    """End sandboxes, as many of those named as can be ended; 1 if any could not."""
+    """End those that can be ended; 1 if any could not, 2 if one was no id."""
     known = {info.id: info for info in Sandbox.list()}
     ids: Iterable[str] = options.ids
     if options.all:
         ids = [info.id for info in known.values() if info.detached]
-    failed = False
+    status = 0
     for id in dict.fromkeys(ids):
         try:
             Sandbox.from_id(id).terminate()
         except SandboxInUseError as error:
-            failed = True
+            status = max(status, 1)
             complain(_in_use(known.get(id), error))
         except SandboxError as error:
-            failed = True
+            status = max(status, 2 if isinstance(error, ConfigurationError) else 1)
             complain(error)
         else:
             print(id, flush=True)
-    return int(failed)
+    return status
 
 
 def _in_use(info: SandboxInfo | None, error: SandboxInUseError) -> str:
