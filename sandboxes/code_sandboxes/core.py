@@ -78,7 +78,8 @@ class Core:
             self._machine = Machine(pipe, variant.diagnosis)
             if fresh:
                 self._add(MAIN).warm()  # while the supervisor starts
-            self._machine.wait_ready()
+            kept = self._machine.wait_ready()
+            self._machine.kept = [] if fresh else kept
         except BaseException:
             self.closed = "never started"
             pipe.close()

@@ -50,8 +50,11 @@ class Machine:
         self.home = self.cwd = ""
         self.kept: list[str] = []  # the interpreters that a former owner left
 
-    def wait_ready(self) -> None:
+    def wait_ready(self) -> list[str]:
         """Until the supervisor has answered; what was asked meanwhile is under way.
+
+        Returns:
+            The names of the interpreters that it has, those that were asked for meanwhile too.
 
         Raises:
             SandboxStartError: it did not.
@@ -62,7 +65,7 @@ class Machine:
             why = self._diagnosis() or error
             raise SandboxStartError(f"the sandbox did not start: {why}") from error
         self.home, self.cwd = str(hello["home"]), str(hello["cwd"])
-        self.kept = [str(name) for name in hello["kept"]]
+        return [str(name) for name in hello["kept"]]
 
     def _read(self) -> None:
         try:

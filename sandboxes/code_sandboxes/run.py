@@ -20,7 +20,8 @@ from .kernel import Emit
 
 # the interpreters that wait for a host function which runs in this context
 answering: ContextVar[frozenset[object]] = ContextVar("answering", default=frozenset())
-GRACE = 0.8  # seconds that code has to end, after each step
+# seconds that code has to end, interrupted and killed: within two, the caller has control again
+GRACE, LAST_GRACE = 1.4, 0.4
 MOST_JSON = 64 << 20  # bytes of an answer to the sandbox
 
 
@@ -73,8 +74,10 @@ class Deadline:
 
     def next_step(self, now: float) -> Step | None:
         """The next step, whatever the time."""
-        self._until, self._asked_at = now + self.grace, None
-        return self._steps.popleft() if self._steps else None
+        step = self._steps.popleft() if self._steps else None
+        grace = self.grace if step is Step.INTERRUPT else LAST_GRACE
+        self._until, self._asked_at = now + grace, None
+        return step
 
 
 class Target(Protocol):
