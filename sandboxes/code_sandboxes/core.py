@@ -85,8 +85,8 @@ class Core:
             pipe.close()
             variant.stop()
             raise
-        for kept in (MAIN, *self._machine.kept):
-            self._add(kept)
+        for name in (MAIN, *self._machine.kept):
+            self._add(name)
         _here[id] = self
 
     @classmethod

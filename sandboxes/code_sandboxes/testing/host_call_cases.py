@@ -77,8 +77,10 @@ class HostCallCases(Case):
     def test_functions_for_the_sandboxs_life(self) -> None:
         with self.create(host_functions={"double": lambda n: 2 * n}) as box:
             assert box.run_code("double(21)").text == "42"
-            box.restart()
-            assert box.run_code("double(4)").text == "8"
+            for _ in range(3):
+                box.restart()
+                ran = box.run_code("double(4)")
+                assert ran.text == "8", ran
 
     def test_calls_from_threads_are_not_crossed(self, sandbox: Sandbox) -> None:
         code = """

@@ -191,12 +191,14 @@ class LifetimeCases(Case):
         owner = subprocess.Popen(
             [sys.executable, "-c", OWNER, self.variant, options, mark],
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
         assert owner.stdout is not None
+        assert owner.stderr is not None
         id, home = owner.stdout.readline().strip(), owner.stdout.readline().strip()
         with owner:
-            assert home
+            assert home, owner.stderr.read()
             with pytest.raises(SandboxInUseError):
                 Sandbox.from_id(id)
             assert eventually(lambda: len(alive(mark)) >= 3), alive(mark)
