@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import SandboxExpiredError, SandboxGoneError, SandboxStartError, from_inside
 from .inside.mux import DATA, END, MESSAGE, RESET, Mux, Stream, StreamLost
-from .kernel import Pipe
+from .kernel import Pipe, Wakeable
 from .text import printable
 
 if TYPE_CHECKING:
     from .inside.mux import Push
 
 BOOT_SECONDS = 60.0
+KILL_SECONDS = 20.0  # that a supervisor has to kill something: it takes 5 at most
 
 
 class Machine:
@@ -40,13 +42,18 @@ class Machine:
     ) -> None:
         self.pipe = pipe
         self.mux = Mux(pipe.write)
+        self._wake = pipe.wake if isinstance(pipe, Wakeable) else lambda: None
         self._broken = ""
         self.expires: float | None = None  # on time.monotonic()
         self._on_end = on_end
         self._reader = threading.Thread(target=self._read, name="sandbox-machine", daemon=True)
         self._reader.start()
         self._diagnosis = diagnosis
-        self._hello = self.call("hello")
+        try:
+            self._hello = self.call("hello")
+        except SandboxGoneError as error:  # it ended at once: `wait_ready` says why
+            self._hello = Future()
+            self._hello.set_exception(error)
         self.home = self.cwd = ""
         self.kept: list[str] = []  # the interpreters that a former owner left
 
@@ -106,10 +113,29 @@ class Machine:
         Raises:
             SandboxGoneError: there is no supervisor any more.
         """
+        self._wake()  # code may have stopped it
         try:
             return self.mux.open({"op": op, **arguments}, push)
         except StreamLost as error:
             raise self.loss() from error
+
+    def signal(self, pid: int, number: int, *, whole: bool) -> Future[Any]:
+        """Signal a process below the supervisor, or its whole tree.
+
+        A kill must come through: a supervisor that does not answer it is given up.
+        """
+        if number != signal.SIGKILL:
+            return self.call("signal", pid=pid, number=number, whole=whole)
+        answer = self.call("signal", pid=pid, number=number, whole=whole)
+        timer = threading.Timer(KILL_SECONDS, self._give_up)
+        timer.daemon = True
+        timer.start()
+        answer.add_done_callback(lambda _: timer.cancel())
+        return answer
+
+    def _give_up(self) -> None:
+        self._broken = "its supervisor does not answer"
+        self.mux.close()
 
     def call(
         self,
