@@ -37,10 +37,20 @@ def cli(
         input=stdin,
         capture_output=True,
         env=environment(**env or {}),
-        timeout=60,
+        timeout=100,
     )
     out, err = done.stdout.decode(), done.stderr.decode()
     return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+
+def complaint(*arguments: str, status: int, env: Mapping[str, str] | None = None) -> str:
+    """The one line on stderr, of a call that must fail with nothing on stdout."""
+    done = cli(*arguments, env=env)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == (2 if lines[0].startswith("usage:") else 1)
+    return lines[-1]
 
 
 def start(

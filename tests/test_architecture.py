@@ -34,6 +34,7 @@ PLACES = {
     "zmq": {"channels", "variants"},
     "jupyter_client": {"channels", "variants"},
     "jupyter_kernel_client": {"channels", "variants"},
+    "websocket": {"channels", "variants"},
     "docker": {"variants"},
     "datalayer_core": {"variants"},
     "requests": {"variants"},
@@ -45,6 +46,7 @@ PLACES = {
 # inside/ is stdlib only; what it may use besides, since it runs in an interpreter that has it.
 INSIDE_MAY_IMPORT: dict[str, set[str]] = {
     "code_sandboxes/inside/kernel.py": {"ipykernel"},  # it is what becomes a kernel
+    "code_sandboxes/inside/server.py": {"jupyter_server"},  # it is what becomes a server
 }
 
 MOST_LINES, MOST_FUNCTION_LINES = 250, 40
@@ -52,8 +54,7 @@ MOST_LINES, MOST_FUNCTION_LINES = 250, 40
 LONGER: dict[str, tuple[int, str]] = {
     "code_sandboxes/core.py": (350, "one sandbox's whole life; every method is a few lines"),
     "code_sandboxes/sandbox.py": (350, "every verb that a caller has: mostly docstrings"),
-    "code_sandboxes/run.py": (280, "both drivers, one below the other, to be compared"),
-    "code_sandboxes/channels/jupyter.py": (280, "one protocol, message type by message type"),
+    "code_sandboxes/run.py": (300, "both drivers, one below the other, to be compared"),
     "code_sandboxes/inside/files.py": (280, "one service: a method for each verb"),
     "code_sandboxes/inside/mux.py": (280, "one protocol, shared by both of its ends"),
     "code_sandboxes/inside/processes.py": (280, "a process and its pump, which need each other"),
@@ -73,9 +74,12 @@ CATCHES_EVERYTHING: dict[str, str] = {
     "code_sandboxes/inside/forkserver.py::become": "told on stderr, then the process ends",
     "code_sandboxes/inside/helper.py::preview": "the user's own __repr__",
     "code_sandboxes/inside/helper.py::size": "the user's own __len__",
-    "code_sandboxes/inside/shown.py::_call": "the user's own _repr_html_ and its like",
+    "code_sandboxes/inside/kernel.py::answer_always.do_execute": "it becomes the reply",
+    "code_sandboxes/inside/report.py::report": "the user's own __str__",
+    "code_sandboxes/inside/report.py::shorten_traceback": "the user's own exception class",
+    "code_sandboxes/inside/shown.py::_attempt": "the user's own _repr_html_ and its like",
+    "code_sandboxes/inside/shown.py::_has_anything": "the user's own __getattr__",
     "code_sandboxes/inside/worker.py::Worker._evaluate": "the user's own coroutine",
-    "code_sandboxes/inside/worker.py::Worker._report": "the user's own __str__",
     "code_sandboxes/inside/worker.py::Worker.run": "the user's code: it becomes an event",
 }
 
@@ -331,6 +335,7 @@ def _catches_everything(function: ast.AST) -> Iterator[int]:
             kinds = child.type.elts if isinstance(child.type, ast.Tuple) else [child.type]
             caught = {ast.unparse(kind) if kind else "Exception" for kind in kinds}
             raises = any(isinstance(n, ast.Raise) and n.exc is None for n in ast.walk(child))
+            raises |= isinstance(child.body[-1], ast.Raise)  # translated, not swallowed
             if caught & CATCH_ALLS and not raises:
                 yield child.lineno
         if isinstance(child, ast.With | ast.AsyncWith):

@@ -23,7 +23,11 @@ from code_sandboxes.kernel import Capability
 from code_sandboxes.variants.local_eval import LocalEval
 
 class Broken(LocalEval):
-    """It [bold]claims[/bold] to work."""
+    """It [bold]claims[/bold] to work.
+
+    Args:
+        config: of no interest.
+    """
     name = "local-broken"
     def command(self, plain): return ["/bin/sh", "-c", "exit 1"]
 
@@ -31,7 +35,7 @@ class Far(LocalEval):
     name = "far-away"
     @classmethod
     def capabilities(cls):
-        lacking = "\\x1b[31mred: set the sysctl a.b_c to 1, or install the extra `code-sandboxes[docker]`"
+        lacking = "\\x1b[31mred: set the sysctl a.b_c to 1, or install `code-sandboxes[docker]`"
         return {"create": Capability(True), "gpu": Capability(False, lacking)}
 '''
 
@@ -76,6 +80,7 @@ def test_what_does_not_run_and_why(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "")
     assert "local-broken (default): cannot run: " in done.stdout
     assert "It [bold]claims[/bold] to work." in done.stdout
+    assert "of no interest" not in done.stdout
     assert "gpu: red: set the sysctl" in done.stdout  # without its colour
     assert "local-missing: cannot run: No module named 'nothing_like_it'" in done.stdout
     assert "far-away: not tried: it may cost money or minutes" in done.stdout

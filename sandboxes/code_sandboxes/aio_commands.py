@@ -73,12 +73,16 @@ class AsyncCommands:
 
     async def kill(self, pid: int) -> None:
         """See Commands.kill."""
-        call = self._core.machine.call("signal", pid=pid, number=9, whole=True)
+        call = self._core.machine.signal(pid, 9, whole=True)
         await asyncio.wrap_future(call)
 
-    async def install_system_packages(self, packages: Sequence[str]) -> CommandResult:
+    async def install_system_packages(
+        self, packages: Sequence[str], *, timeout: float | None = 300.0
+    ) -> CommandResult:
         """See Commands.install_system_packages."""
-        return await _blocking(lambda: self._commands.install_system_packages(packages))
+        return await _blocking(
+            lambda: self._commands.install_system_packages(packages, timeout=timeout)
+        )
 
 
 class AsyncProcess:

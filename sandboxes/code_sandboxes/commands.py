@@ -10,7 +10,10 @@ from .core import DEFAULT, Core, Unset
 from .errors import UnsupportedError
 from .fold import Callbacks, Fold, OnOutput
 from .infos import ProcessInfo
+from .kernel import Administered
+from .machine import Machine
 from .models import CommandResult
+from .packages import system_install
 from .process import Process
 from .registry import that_can
 from .run import Run, drive
@@ -99,18 +102,38 @@ class Commands:
         Raises:
             ProcessLookupError: there is none of that pid.
         """
-        self._core.machine.call("signal", pid=pid, number=9, whole=True).result()
+        self._core.machine.signal(pid, 9, whole=True).result()
 
-    def install_system_packages(self, packages: Sequence[str]) -> CommandResult:
-        """Install packages of the sandbox's operating system.
+    def install_system_packages(
+        self, packages: Sequence[str], *, timeout: float | None = 300.0
+    ) -> CommandResult:
+        """Install packages of the sandbox's operating system, by its own package manager.
+
+        Args:
+            packages: their names, for example ``["curl"]``.
+            timeout: seconds.
 
         Raises:
+            ConfigurationError: a package is an option or an empty string.
             UnsupportedError: its system is not its own to change.
         """
         self._core.machine.cwd  # noqa: B018 - raises where the sandbox is closed
-        able = self._core.variant.capabilities()["install_system_packages"]
-        others = ", ".join(that_can("install_system_packages")) or "none on this machine"
-        raise UnsupportedError(f"{able.reason}; variants that can: {others}")
+        variant = self._core.variant
+        if not isinstance(variant, Administered):
+            able = variant.capabilities()["install_system_packages"]
+            others = ", ".join(that_can("install_system_packages")) or "none on this machine"
+            raise UnsupportedError(f"{able.reason}; variants that can: {others}")
+        argv = system_install(packages)
+        machine = Machine(variant.administrator())
+        try:
+            machine.wait_ready()
+            fold = Fold(self._core.config.max_output)
+            for event in drive(Run(Command(machine, argv=argv), self._core.limit(timeout), {})):
+                fold.add(event)
+            return fold.command()
+        finally:
+            machine.close()
+            machine.pipe.free()
 
 
 def start(core: Core, command: str | Sequence[str], **options: Any) -> Command:

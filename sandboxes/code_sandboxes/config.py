@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
 
@@ -17,6 +18,7 @@ DETACHED_LIFETIME = 3600.0
 
 # the names that `create()` takes, where they differ from the fields
 _KEYWORDS = {"env": "env_vars", "cpu": "cpu_limit"}
+_MEGABYTES = {"memory", "disk"}  # keywords in MB, whose fields `*_limit` are in bytes
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
 
 
@@ -29,6 +31,7 @@ class SandboxConfig:
         environment: runtime environment (datalayer), image (docker) or kernel (jupyter).
         memory_limit: bytes of memory.
         cpu_limit: cores.
+        disk_limit: bytes of files, all writable directories together.
         gpu: GPU type, for example ``"T4"``.
         working_dir: where code, commands and relative paths start; it is made if missing.
         env_vars: environment variables of everything that runs inside.
@@ -39,6 +42,10 @@ class SandboxConfig:
         snapshot_name: the snapshot to start from.
         max_output: bytes of output kept in a result (head and tail); streaming delivers all.
         confined: put a process-based variant into namespaces of its own.
+        writable_root: let the sandbox's system be changed, by `install_system_packages`.
+        runtime: the container runtime, for example ``"runsc"``; the engine's default without one.
+        server_url: the Jupyter Server to run on, for ``remote-jupyter``.
+        token: its token; never shown, recorded, or sent into the sandbox.
 
     Example:
         >>> SandboxConfig(timeout=30.0, env_vars={"DEBUG": "1"}).timeout
@@ -49,6 +56,7 @@ class SandboxConfig:
     environment: str | None = None
     memory_limit: int | None = None
     cpu_limit: float | None = None
+    disk_limit: int | None = None
     gpu: str | None = None
     working_dir: str | None = None
     env_vars: Mapping[str, str] = field(default_factory=dict)
@@ -59,11 +67,16 @@ class SandboxConfig:
     snapshot_name: str | None = None
     max_output: int = DEFAULT_MAX_OUTPUT
     confined: bool = False
+    writable_root: bool = False
+    runtime: str | None = None
+    server_url: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_timeout(self.timeout)
         _positive("max_lifetime", self.max_lifetime, "seconds")
         _positive("memory_limit", self.memory_limit, "bytes (the keyword `memory` is in MB)")
+        _positive("disk_limit", self.disk_limit, "bytes (the keyword `disk` is in MB)")
         _positive("cpu_limit", self.cpu_limit, "cores")
         _positive("max_output", self.max_output, "bytes")
         _strings("env_vars", self.env_vars)
@@ -77,6 +90,7 @@ class SandboxConfig:
                 f"no network_policy {self.network_policy!r}; there are: {policies}"
             )
         self._check_hosts()
+        self._check_server()
         if self.working_dir is not None:
             parts = self.working_dir.split("/")
             if not self.working_dir or ".." in parts or "\0" in self.working_dir:
@@ -101,6 +115,17 @@ class SandboxConfig:
             raise ConfigurationError(
                 'network_policy="allowlist" needs allowed_hosts; to allow none, say "none"'
             )
+
+    def _check_server(self) -> None:
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
+            raise ConfigurationError("token is a string of printable ASCII characters")
+        if self.server_url is None:
+            return
+        parts = urlsplit(self.server_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError("server_url is an address like https://host:8888/base")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ConfigurationError("server_url holds no credentials: give token= instead")
 
     def given(self) -> dict[str, Any]:
         """The fields that differ from their default."""
@@ -127,13 +152,13 @@ def configure(config: SandboxConfig | None, keywords: Mapping[str, Any]) -> Sand
     """
     base = config or SandboxConfig()
     given = {_KEYWORDS.get(name, name): value for name, value in keywords.items()}
-    if "memory" in given:
-        memory = given.pop("memory")
-        _positive("memory", memory, "MB")
-        given["memory_limit"] = None if memory is None else int(memory * 1024**2)
+    for name in _MEGABYTES & set(given):
+        size = given.pop(name)
+        _positive(name, size, "MB")
+        given[f"{name}_limit"] = None if size is None else int(size * 1024**2)
     known = {f.name for f in fields(SandboxConfig)}
     if unknown := sorted(set(given) - known):
-        options = ", ".join(sorted((known - set(_KEYWORDS.values())) | set(_KEYWORDS) | {"memory"}))
+        options = ", ".join(sorted((known - set(_KEYWORDS.values())) | set(_KEYWORDS) | _MEGABYTES))
         raise ConfigurationError(f"no option {', '.join(unknown)}; there are: {options}")
     twice = sorted(set(given) & set(base.given()))
     if twice:

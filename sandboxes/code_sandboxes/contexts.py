@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .errors import SandboxError
-from .events import Done, Event, ExecutionError, Started
+from .events import Done, Event, ExecutionError, Started, weight
 from .kernel import Channel, Emit
 from .requests import helper_code
 
@@ -104,7 +105,7 @@ class Turn:
         self._interpreter, self._code = interpreter, code
         self._silent, self._offer = silent, offer
         self._channel: Channel | None = None
-        self._cancelled = self._over = False
+        self._cancelled = self._killed = self._over = False
         self._ending = threading.Lock()
         self._emit: Emit = lambda event: None
 
@@ -143,6 +144,8 @@ class Turn:
                 self._fail("the interpreter ended")
             elif isinstance(event, Done):
                 self._run(channel)
+            else:  # what a thread of former code prints belongs to no execution
+                channel.taken(weight(event))
 
         channel.submit(helper_code("offer", names=new), offered, silent=True)
 
@@ -159,6 +162,8 @@ class Turn:
             self._ended(event)
         elif not self._over:
             self._emit(event)
+        else:
+            self.taken(weight(event))
 
     def _fail(self, why: str) -> None:
         self._emit(ExecutionError("InterpreterDied", why, state_lost=True))
@@ -169,6 +174,8 @@ class Turn:
             if self._over:
                 return
             self._over = True
+        if self._killed and not event.state_lost:  # its last word; the signal is under way
+            event = replace(event, state_lost=True)
         if event.state_lost:
             self._interpreter.drop(self._channel)
         self._interpreter.current = None
@@ -194,6 +201,7 @@ class Turn:
     def kill(self) -> None:
         """End the interpreter."""
         if self._channel is not None and not self._over:
+            self._killed = True
             self._channel.kill()
 
     def give_up(self) -> None:

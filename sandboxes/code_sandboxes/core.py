@@ -105,7 +105,11 @@ class Core:
         kind = registry.variant_class(variant)(settings, id)  # type: ignore[call-arg]
         core = cls(kind, kind.provision(), id, functions, fresh=True)
         core._machine.set_lifetime(settings.max_lifetime)
-        records.write(core.record())
+        try:
+            records.write(core.record())
+        except BaseException:  # no state directory, or Ctrl-C
+            core.end("never recorded")
+            raise
         return core
 
     @classmethod
@@ -142,7 +146,7 @@ class Core:
         return records.Record(
             id=self.id,
             variant=self.variant.name,
-            config={k: v for k, v in self.config.given().items() if k != "env_vars"},
+            config={k: v for k, v in self.config.given().items() if k not in ("env_vars", "token")},
             place=place,
             detached=detached,
             expires=None if expires is None else time.time() + expires - time.monotonic(),

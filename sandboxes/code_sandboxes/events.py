@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from .text import printable, shortened
 
@@ -35,8 +35,8 @@ class Output:
 
     @property
     def size(self) -> int:
-        """Its weight in the flow control between sandbox and host, in bytes or characters."""
-        return len(self.text) if self.raw is None else len(self.raw)
+        """Its weight in the flow control between sandbox and host: about its bytes there."""
+        return len(self.text) + 32 if self.raw is None else len(self.raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,14 @@ class Display:
         is_main: whether it is the value of the last expression.
         id: the display id, where the code gave one.
         is_update: whether it takes the place of what was shown under `id`.
+        size: its weight in the flow control, as for Output.
     """
 
     data: Mapping[str, Any]
     is_main: bool = False
     id: str | None = None
     is_update: bool = False
+    size: int = field(default=0, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Clear:
     """`clear_output()`: what was shown so far goes, at once or with the next output."""
 
     wait: bool = False
+    size: ClassVar[int] = 16
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,13 @@ class Ask:
         id: what to answer to.
         kind: ``"input"`` (payload: prompt, password) or ``"call"`` (function, args, kwargs).
         payload: JSON that the sandbox sent; hostile.
+        size: its weight in the flow control, as for Output.
     """
 
     id: str
     kind: Literal["input", "call"]
     payload: Mapping[str, Any]
+    size: int = field(default=0, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +118,8 @@ class Done:
 
 
 Event = Started | Output | Display | Clear | ExecutionError | Ask | Done
+
+
+def weight(event: Event) -> int:
+    """What the sandbox may send again once this event was dealt with."""
+    return event.size if isinstance(event, Output | Display | Clear | Ask) else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -118,3 +118,32 @@ class Detachable(Protocol):
 
     def adopt(self, record: Mapping[str, Any]) -> Pipe:
         """The byte stream to a detached supervisor."""
+
+
+@runtime_checkable
+class Wakeable(Protocol):
+    """A pipe to a supervisor that code inside may have stopped (SIGSTOP)."""
+
+    def wake(self) -> None:
+        """Let it go on, if it is stopped."""
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """A variant whose sandboxes are kept by somebody who knows which of them are there."""
+
+    @classmethod
+    def among(cls, ids: Collection[str]) -> set[str]:
+        """Those of these sandboxes that are there; all of them where that cannot be known."""
+
+
+@runtime_checkable
+class Administered(Protocol):
+    """A variant whose sandbox has a system of its own to change."""
+
+    def administrator(self) -> Pipe:
+        """The byte stream to a second supervisor, with the rights to change the system.
+
+        Raises:
+            UnsupportedError: this sandbox was not made with them.
+        """

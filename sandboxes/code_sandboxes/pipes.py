@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -63,15 +64,26 @@ class ChildPipe:
         with suppress(OSError):
             self._in.close()
 
+    def wake(self) -> None:
+        """See Wakeable."""
+        self._signal(signal.SIGCONT)
+
     def wait(self, timeout: float) -> int:
-        """Its exit status, once it has ended; past `timeout` seconds it is killed."""
-        try:
-            self.child.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
+        """Its exit status, once it has ended: by itself, or past `timeout` seconds by force."""
+        steps = ((signal.SIGCONT, timeout / 2), (signal.SIGTERM, timeout / 2))
+        for number, seconds in (*steps, (signal.SIGKILL, None)):
+            self._signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                self.child.wait(seconds)
+                break
         self._out.close()
         return self.child.returncode
+
+    def _signal(self, number: int) -> None:
+        """To its process group: what it has started and what has not left it."""
+        if self.child.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.child.pid, number)
 
     def free(self) -> None:
         """See Pipe."""

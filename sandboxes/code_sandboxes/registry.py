@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 
 from .config import SandboxConfig
-from .errors import MissingExtraError, UnknownVariantError, UnsupportedError
-from .kernel import Capability, Variant
+from .errors import MissingExtraError, SandboxError, UnknownVariantError, UnsupportedError
+from .kernel import Capability, Listed, Variant
+from .records import Record
 
 DEFAULT = "local-jupyter"
 GROUP = "code_sandboxes.variants"
 _OURS = {
     "local-eval": ("code_sandboxes.variants.local_eval:LocalEval", ""),
+    "local-docker": ("code_sandboxes.variants.local_docker:LocalDocker", "docker"),
     "local-jupyter": ("code_sandboxes.variants.local_jupyter:LocalJupyter", ""),
+    "remote-jupyter": ("code_sandboxes.variants.remote_jupyter:RemoteJupyter", "server"),
 }
 _added: dict[str, type[Variant]] = {}
 
@@ -97,3 +100,18 @@ def refuse_unsupported(name: str, config: SandboxConfig) -> None:
             refused.append(f"{wanted}: {reason} (here it is supported by: {others or 'none'})")
     if refused:
         raise UnsupportedError(f"{name} cannot honour " + "; ".join(refused))
+
+
+def among(found: Iterable[Record]) -> list[Record]:
+    """Those of these records whose sandboxes are there, as far as their variants can tell."""
+    records = list(found)
+    gone: set[str] = set()
+    for name in {record.variant for record in records}:
+        ids = {record.id for record in records if record.variant == name}
+        try:
+            kind = variant_class(name)
+        except SandboxError:  # it came from a package that is not here
+            continue
+        if isinstance(kind, Listed):
+            gone |= ids - kind.among(ids)
+    return [record for record in records if record.id not in gone]

@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import ConfigurationError, ExecutionFailedError, SandboxError
 from .events import Display, Event, ExecutionError
+from .inside.helper import CALL
 
 LARGE = 1 << 16  # bytes of JSON
 FETCH = "\0fetch"  # no host function has this name
@@ -17,7 +18,7 @@ FETCH = "\0fetch"  # no host function has this name
 def helper_code(op: str, **arguments: Any) -> str:
     """A silent request to `inside/helper.py`: one expression, which binds no name."""
     request = json.dumps({"op": op, **arguments})
-    return f"__import__('sys').modules['_code_sandboxes.helper'].serve({request!r})"
+    return f"{CALL}{json.dumps(request)})"
 
 
 def helper_call(op: str, **arguments: Any) -> tuple[str, dict[str, Callable[[], Any]]]:

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Protocol
 
-from .events import Ask, Done, Event, ExecutionError, Output, Started
+from .events import Ask, Done, Event, ExecutionError, Started, weight
 from .kernel import Emit
 
 # the interpreters that wait for a host function which runs in this context
@@ -106,6 +106,8 @@ class Run:
         self.deadline = Deadline(timeout)
         self.began: float | None = None
         self._done = threading.Event()
+        self._owing = threading.Lock()
+        self._unhandled, self._abandoned = 0, False
 
     def begin(self, emit: Emit) -> None:
         """Start it; `emit` gets its events."""
@@ -113,7 +115,13 @@ class Run:
         def watched(event: Event) -> None:
             if isinstance(event, Done):
                 self._done.set()
-            emit(event)
+            with self._owing:
+                seen = not self._abandoned
+                self._unhandled += weight(event)
+            if seen:
+                emit(event)
+            else:
+                self.handled(event)
 
         self.target.begin(watched)
 
@@ -135,8 +143,13 @@ class Run:
 
     def handled(self, event: Event) -> None:
         """The caller is done with an event: its credit goes back."""
-        if isinstance(event, Output):
-            self.target.taken(event.size)
+        self._give_back(weight(event))
+
+    def _give_back(self, size: int) -> None:
+        with self._owing:
+            self._unhandled -= size
+        if size:
+            self.target.taken(size)
 
     def act(self, step: Step | None) -> None:
         """Take a step of the deadline."""
@@ -186,6 +199,9 @@ class Run:
 
     def abandon(self) -> None:
         """Nobody looks any more: interrupt, and kill what does not end."""
+        with self._owing:
+            self._abandoned, unhandled = True, self._unhandled
+        self._give_back(unhandled)  # or the code could not say that it has ended
         if self._done.is_set():
             return
         self.act(self.deadline.next_step(monotonic()))

@@ -27,13 +27,14 @@ Variables = list[VariableInfo]
 
 
 class CreateOptions(TypedDict, total=False):
-    """The keywords of `create()`; see SandboxConfig. `memory` is in MB."""
+    """The keywords of `create()`; see SandboxConfig. `memory` and `disk` are in MB."""
 
     timeout: float | None
     environment: str | None
     gpu: str | None
     cpu: float | None
     memory: float | None
+    disk: float | None
     env: Mapping[str, str] | None
     network_policy: NetworkPolicy | None
     allowed_hosts: Sequence[str] | None
@@ -43,6 +44,10 @@ class CreateOptions(TypedDict, total=False):
     max_lifetime: float | None
     max_output: int | None
     confined: bool | None
+    writable_root: bool | None
+    runtime: str | None
+    server_url: str | None
+    token: str | None
 
 
 class Sandbox:
@@ -81,8 +86,8 @@ class Sandbox:
             host_functions: functions that code inside can call by name, for the sandbox's life.
                 They run here, on the thread that waits for the code; arguments and results
                 are JSON.
-            **options: see SandboxConfig; ``env``, ``cpu`` and ``memory`` (MB) are its
-                ``env_vars``, ``cpu_limit`` and ``memory_limit``.
+            **options: see SandboxConfig; ``env``, ``cpu``, ``memory`` and ``disk`` (MB) are its
+                ``env_vars``, ``cpu_limit``, ``memory_limit`` and ``disk_limit``.
 
         Raises:
             UnknownVariantError: there is no such variant.
@@ -106,7 +111,7 @@ class Sandbox:
     @classmethod
     def list(cls) -> list[SandboxInfo]:
         """The sandboxes of this user on this machine, whichever process made them."""
-        return [record.info() for record in records.living()]
+        return [record.info() for record in registry.among(records.living())]
 
     @classmethod
     def variants(cls) -> Names:

@@ -68,7 +68,7 @@ class Command:
     def signal(self, number: int, *, whole: bool = True) -> None:
         """Signal its whole tree; a process that has not started yet is killed when it does."""
         if self.pid is not None and not self.over:
-            self._machine.call("signal", pid=self.pid, number=number, whole=whole)
+            self._machine.signal(self.pid, number, whole=whole)
         self._killed = self._killed or self.pid is None
 
     def interrupt(self) -> None:

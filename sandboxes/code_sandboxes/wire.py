@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import marshal
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,8 +17,11 @@ SUPERVISOR = (
     *("start", "forkserver", "mux", "proctable"),
     *("files", "processes", "services", "supervisor"),
 )
-INTERPRETER = ("helper", "rawoutput", "textio", "shown", "worker")
-KERNEL = ("helper", "rawoutput", "kernel")
+INTERPRETER = ("helper", "rawoutput", "textio", "shown", "cell", "report", "worker")
+KERNEL = ("helper", "rawoutput", "report", "streams", "kernel")
+# in the kernels of a server that is not ours
+IN_A_KERNEL = (*SUPERVISOR, "place", "comm")
+FOREIGN = (*KERNEL, "textio", "place", "foreign")
 
 
 @cache
@@ -34,6 +39,22 @@ def compiled(name: str) -> Any:
 def boot() -> str:
     """The program that `python -c` is given."""
     return source("boot")
+
+
+def inject(module: str, modules: Sequence[str], options: Mapping[str, Any]) -> str:
+    """Code that makes an interpreter which runs already load our modules, and enter one.
+
+    It is one expression, which binds no name.
+    """
+    program = boot().partition("\nwire = ")[0] + "\nboot(*arguments)\n"
+    texts = {name: source(name) for name in modules}
+    packed = zlib.compress(json.dumps([texts, module, "main", dict(options), program]).encode())
+    text = base64.b85encode(packed).decode()
+    unpack = f"__import__('zlib').decompress(__import__('base64').b85decode({text!r}))"
+    names = f"{{'__name__': '_code_sandboxes.boot', 'arguments': {unpack}}}"
+    unpacked = "names['arguments'] = __import__('json').loads(names['arguments'])"
+    start = "exec(names['arguments'][4], names)"
+    return f"(lambda names: exec({unpacked + chr(10) + start!r}, {{'names': names}}))({names})"
 
 
 def start_message(

@@ -115,7 +115,7 @@ def server() -> Iterator[Server]:
         assert (status, said) == (0, "")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless Chromium."""
     sync_api = pytest.importorskip("playwright.sync_api")

@@ -9,11 +9,19 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import SandboxGoneError, SandboxStartError
+from ..events import ExecutionError
 from ..inside.mux import DATA, END, MESSAGE, RESET, Stream, StreamLost
 from ..inside.processes import CONTROL
 from ..machine import Machine
 
 START_SECONDS = 60.0
+OUT_OF_MEMORY = "the interpreter was ended: the sandbox has no memory left"
+
+
+def death(why: str) -> ExecutionError:
+    """What an execution is told of its interpreter's end."""
+    name = "OutOfMemory" if why == OUT_OF_MEMORY else "InterpreterDied"
+    return ExecutionError(name, why, state_lost=True)
 
 
 class InterpreterProcess:
@@ -89,7 +97,7 @@ class InterpreterProcess:
     def _signal(self, number: int, *, whole: bool) -> None:
         if self._pid is not None and not self.ended:
             with suppress(SandboxGoneError, StreamLost):
-                self._machine.call("signal", pid=self._pid, number=number, whole=whole)
+                self._machine.signal(self._pid, number, whole=whole)
 
     def _push(self, stream: Stream, kind: int, lane: int, payload: Any) -> None:
         self._stream = stream  # what it says can come before `open` has returned
@@ -106,6 +114,8 @@ class InterpreterProcess:
     def _reason(self, kind: int, payload: Any) -> str:
         if kind == MESSAGE and isinstance(payload, dict) and "exit" in payload:
             code = payload["exit"]
+            if payload.get("out_of_memory") is True:
+                return OUT_OF_MEMORY
             if isinstance(code, int) and code < 0:
                 return f"the interpreter was ended by signal {-code}"
             return f"the interpreter ended with exit code {code}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -14,13 +13,13 @@ from typing import Any, Protocol
 
 import zmq
 
-from ..events import Ask, Clear, Display, Done, Event, ExecutionError, Output
+from ..events import Ask, Done, Event, ExecutionError, Output, StreamName, weight
 from ..inside.mux import WINDOW
 from ..kernel import Emit
+from .child import death
+from .messages import ask_of, error_of, event_of
 
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-OURS = "<_code_sandboxes."  # how the frames of our own modules are named
-MARK = "\x1ecode-sandboxes:"  # the same as in inside/kernel.py
+MOST_ERRORS = 100  # of one execution
 
 
 class Steering(Protocol):
@@ -38,17 +37,17 @@ class ZmqWaiter:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self._poller = zmq.Poller()
-        self._iopub = client.iopub_channel.socket
-        for channel in (client.shell_channel, client.stdin_channel):
-            self._poller.register(channel.socket, zmq.POLLIN)
-        self._poller.register(self._read, zmq.POLLIN)
+        self._output = [channel.socket for channel in (client.iopub_channel, client.stdin_channel)]
+        for each in (client.shell_channel.socket, self._read):
+            self._poller.register(each, zmq.POLLIN)
 
     def wait(self, *, output: bool) -> None:
-        """Until there is something; of IOPub only where `output` is wanted."""
-        if output:
-            self._poller.register(self._iopub, zmq.POLLIN)
-        elif self._iopub in self._poller:
-            self._poller.unregister(self._iopub)
+        """Until there is something; of what the code says only where `output` is wanted."""
+        for socket in self._output:
+            if output:
+                self._poller.register(socket, zmq.POLLIN)
+            elif socket in self._poller:
+                self._poller.unregister(socket)
         if (self._read, zmq.POLLIN) in self._poller.poll():
             os.read(self._read, 4096)
 
@@ -72,34 +71,6 @@ class Waiter(Protocol):
     def close(self) -> None: ...
 
 
-def event_of(kind: str, content: Mapping[str, Any]) -> Event | None:
-    """An IOPub message as an event, if it is one."""
-    match kind:
-        case "stream":
-            return Output(
-                str(content["text"]), "stderr" if content["name"] == "stderr" else "stdout"
-            )
-        case "execute_result" | "display_data" | "update_display_data":
-            shown = content.get("transient", {}).get("display_id")
-            update = kind == "update_display_data"
-            return Display(content["data"], kind == "execute_result", shown, update)
-        case "clear_output":
-            return Clear(bool(content.get("wait")))
-        case "error":
-            return error_of(content)
-    return None
-
-
-def error_of(content: Mapping[str, Any]) -> ExecutionError | None:
-    """An error message as an event; None for an exit that is none."""
-    name, value = str(content["ename"]), str(content["evalue"])
-    if name == "SystemExit" and value in ("", "0", "None"):
-        return None
-    frames = [text for frame in content["traceback"] if OURS not in (text := str(frame))]
-    trace = COLOUR.sub("", "\n".join(frames))
-    return ExecutionError(name, value, trace)
-
-
 class JupyterChannel:
     """One thread owns the client's sockets; everything else only wakes it."""
 
@@ -107,11 +78,12 @@ class JupyterChannel:
         self._client, self._steering, self._waiter = client, steering, waiter
         self._jobs: deque[Callable[[], None]] = deque()
         self._emit: Emit | None = None
-        self._request = self._pending = ""
+        self._request = self._pending = self._fence = ""
         self._left: set[str] = set()
         self._count: int | None = None
         self._asked = 0
         self._unread = 0  # output that the caller has not dealt with
+        self._counting = threading.Lock()
         self._failed: Mapping[str, Any] | None = None
         self._errors: list[Mapping[str, Any]] = []
         self._open, self._dead = True, ""
@@ -134,9 +106,11 @@ class JupyterChannel:
 
     def taken(self, size: int) -> None:
         """See Channel. A kernel knows no credit: the messages wait in its own queue."""
-        stalled = self._unread >= WINDOW
-        self._unread -= size
-        if stalled and self._unread < WINDOW:
+        with self._counting:
+            stalled = self._unread >= WINDOW
+            self._unread -= size
+            wake = stalled and self._unread < WINDOW
+        if wake:
             self._waiter.wake()
 
     def interrupt(self) -> None:
@@ -161,7 +135,11 @@ class JupyterChannel:
     def died(self, why: str) -> None:
         """The kernel is gone; called from any thread."""
         self._dead = why
-        self._in_thread(lambda: self._lost(why))
+        self._waiter.wake()
+
+    def last_words(self, text: str, stream: StreamName) -> None:
+        """What was left in a raw pipe of the kernel when it ended; called from any thread."""
+        self._in_thread(lambda: self._say(Output(text, stream)))
 
     def _in_thread(self, job: Callable[[], None]) -> None:
         self._jobs.append(job)
@@ -171,28 +149,40 @@ class JupyterChannel:
     def _loop(self) -> None:
         while self._open:
             self._waiter.wait(output=self._unread < WINDOW)
-            while self._jobs:
-                self._jobs.popleft()()
             try:
                 self._receive()
+                while self._jobs:
+                    self._jobs.popleft()()
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 # a bad signature, or no message at all: nothing of this kernel can be believed
                 self._steering.kill()
                 self._lost(f"the kernel broke the protocol: {error}")
+            if self._dead and self._unread < WINDOW:  # all that it has sent was read
+                self._lost(self._dead)
+            elif self._left == {"reply"} and not self._fence:
+                # it is idle, and has not replied: is the reply on its way, or did the code
+                # break what makes it? What is asked now is answered after it
+                self._fence = str(self._client.kernel_info())
 
     def _receive(self) -> None:
         client = self._client
         for channel in (client.iopub_channel, client.shell_channel, client.stdin_channel):
-            output = channel is client.iopub_channel
+            output = channel is not client.shell_channel
             with suppress(Empty):
                 while self._open and (not output or self._unread < WINDOW):
                     self._take(channel.get_msg(timeout=0))
 
     def _submit(self, code: str, emit: Emit, silent: bool) -> None:
         self._emit, self._left, self._count = emit, {"reply", "idle"}, None
-        self._failed, self._errors, self._unread = None, [], 0
+        self._failed, self._errors, self._unread, self._fence = None, [], 0, ""
         if self._dead:
             self._lost(self._dead)
+            return
+        try:
+            code.encode()
+        except UnicodeEncodeError as error:  # a lone surrogate: no Python, and no message
+            self._say(ExecutionError("UnicodeEncodeError", str(error)))
+            self._say(Done())
             return
         self._request = self._client.execute(
             code, silent=silent, store_history=not silent, allow_stdin=True, stop_on_error=False
@@ -200,7 +190,11 @@ class JupyterChannel:
 
     def _take(self, message: dict[str, Any]) -> None:
         kind, content = message["header"]["msg_type"], message["content"]
-        if (message.get("parent_header") or {}).get("msg_id") != self._request or not self._emit:
+        parent = (message.get("parent_header") or {}).get("msg_id")
+        if parent == self._fence and kind == "kernel_info_reply" and "reply" in self._left:
+            self._steering.kill()
+            self._lost("the code broke what runs it: the kernel gave no reply")
+        if parent != self._request or not self._emit:
             return
         if kind == "input_request":
             self._say(self._ask(content))
@@ -212,7 +206,7 @@ class JupyterChannel:
         elif kind == "status" and content["execution_state"] == "idle":
             self._left.discard("idle")
         elif kind == "error":
-            self._errors.append(content)
+            self._errors = [*self._errors[1 - MOST_ERRORS :], content]
         elif event := event_of(kind, content):
             self._say(event)
         if not self._left:
@@ -238,26 +232,16 @@ class JupyterChannel:
     def _ask(self, content: Mapping[str, Any]) -> Ask:
         self._asked += 1
         self._pending = str(self._asked)
-        prompt = str(content["prompt"])
-        asked: Any = {}
-        if prompt.startswith(MARK):
-            with suppress(ValueError, RecursionError):
-                asked = json.loads(prompt[len(MARK) :])
-        match asked:
-            case {"kind": "call", "payload": dict(payload)}:
-                return Ask(self._pending, "call", payload)
-            case {"kind": "input", "payload": dict(payload)}:
-                return Ask(self._pending, "input", payload)
-        return Ask(self._pending, "input", {"prompt": prompt, "password": False})
+        return ask_of(self._pending, str(content["prompt"]))
 
     def _lost(self, why: str) -> None:
-        self._say(ExecutionError("InterpreterDied", why, state_lost=True))
+        self._say(death(why))
         self._say(Done(state_lost=True))
 
     def _say(self, event: Event) -> None:
         if (emit := self._emit) is not None:
             if isinstance(event, Done):
-                self._emit, self._pending, self._request = None, "", ""
-            elif isinstance(event, Output):
-                self._unread += event.size
+                self._emit, self._pending, self._request, self._left = None, "", "", set()
+            with self._counting:
+                self._unread += weight(event)
             emit(event)

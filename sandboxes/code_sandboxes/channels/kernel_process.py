@@ -9,6 +9,7 @@ from contextlib import suppress
 from queue import Empty
 from typing import Any
 
+import zmq
 from jupyter_client.blocking.client import BlockingKernelClient
 
 from ..errors import SandboxStartError
@@ -16,6 +17,10 @@ from ..inside.processes import CONTROL, STDERR
 from ..machine import Machine
 from .child import START_SECONDS, InterpreterProcess
 from .jupyter import JupyterChannel, ZmqWaiter
+
+MOST_MESSAGE = 64 << 20  # bytes: the kernel may be hostile; its connection is cut for more
+MOST_QUEUED = 50  # messages that are held here; the others wait in the kernel
+MOST_LEFT = 1 << 20  # bytes that are read of what a kernel leaves in its raw pipes
 
 
 class KernelProcess:
@@ -26,6 +31,7 @@ class KernelProcess:
         self._kept = name in machine.kept
         self._listening = threading.Event()
         self._said = b""
+        self._left = 0
         options = {"connection": dict(info)}
         self._child = InterpreterProcess(machine, name, "kernel", options, self._data, self._ended)
 
@@ -65,8 +71,13 @@ class KernelProcess:
         self._child.taken(len(payload))
         if lane == CONTROL:
             self._listening.set()
-        elif lane == STDERR:
+            return
+        if lane == STDERR:
             self._said = (self._said + payload)[-4000:]
+        self._left += len(payload)
+        if self.channel is not None and self._left <= MOST_LEFT:
+            text = payload.decode("utf-8", "replace")
+            self.channel.last_words(text, "stderr" if lane == STDERR else "stdout")
 
     def _ended(self, why: str) -> None:
         self._listening.set()
@@ -87,6 +98,8 @@ def connect(machine: Machine, name: str, info: Mapping[str, Any]) -> JupyterChan
     kernel = KernelProcess(machine, name, info)
     kernel.start()
     client: Any = BlockingKernelClient()
+    for option, most in ((zmq.MAXMSGSIZE, MOST_MESSAGE), (zmq.RCVHWM, MOST_QUEUED)):
+        client.context.setsockopt(option, most)  # of the sockets that it will make
     client.load_connection_info(dict(info))
     client.start_channels(hb=False)
     try:

@@ -1,4 +1,4 @@
-"""Kernels of a Jupyter Server: jupyter-kernel-client's websocket client, cured, and REST."""
+"""jupyter-kernel-client's websocket client, cured, and the one question asked of its server."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import json
 import socket
 import sys
 import threading
-import urllib.error
+import time
 import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from http.client import HTTPException
 from typing import Any
 
 from jupyter_kernel_client.wsclient import KernelWebSocketClient
+from websocket import WebSocketException
 
-from ..errors import SandboxGoneError
+from ..errors import SandboxGoneError, SandboxStartError
 from ..text import printable
-from .jupyter import JupyterChannel
 
 REST_SECONDS = 30.0
-READY_SECONDS = 60.0
 CLOSE_SECONDS = 1.0
+LOOPBACK = ["localhost", "127.0.0.1"]
+MOST_ANSWER = 64 << 20  # bytes
 
 
 class EventWaiter:
@@ -42,10 +45,53 @@ class EventWaiter:
         """See Waiter."""
 
 
-class Client(KernelWebSocketClient):  # type: ignore[misc]
-    """Acknowledges at once (Linux), notices a lost connection, stops in time."""
+class Client(KernelWebSocketClient):  # type: ignore[misc,unused-ignore]
+    """Acknowledges at once (Linux), notices a lost connection, stops in time, holds no program up.
+
+    Attributes:
+        lost: called when the connection is gone, from any thread, perhaps twice.
+        most_queued: messages of output that wait here; beyond that, nothing is read.
+        closed: whether the connection has ended.
+        stopping: whether it was we who wanted that.
+    """
 
     lost: Callable[[], None] = staticmethod(lambda: None)
+    most_queued: int | None = None
+    closed = stopping = False
+    _raw: Any = None  # its socket
+
+    def open(self) -> None:
+        """Connect.
+
+        Raises:
+            SandboxStartError: the server cannot be reached, or refuses.
+        """
+        # from a daemon thread, so that the connection's own is one too: it must not keep a
+        # program from ending
+        start = threading.Thread(target=self.start_channels, kwargs={"hb": False}, daemon=True)
+        start.start()
+        start.join()
+        if self.closed or not self.connection_ready.is_set():
+            self.stop_channels()
+            raise SandboxStartError("the kernel's server accepts no connection")
+
+    def execute(self, *arguments: Any, **options: Any) -> str:
+        """See KernelClientABC; a lost connection is told by `lost` alone."""
+        with self._losing():
+            return str(super().execute(*arguments, **options))
+        return ""
+
+    def input(self, string: str) -> None:
+        """See KernelClientABC."""
+        with self._losing():
+            super().input(string)
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except (WebSocketException, OSError):
+            self.lost()
 
     def _acknowledge(self, app: Any) -> None:
         # a delayed acknowledgement against the server's small frames costs 40 ms a message
@@ -53,23 +99,36 @@ class Client(KernelWebSocketClient):  # type: ignore[misc]
             with suppress(OSError, AttributeError):
                 app.sock.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
+    def _run_websocket(self) -> None:
+        if self.kernel_socket is not None:  # a proxy of this machine cannot reach its loopback
+            run = self.kernel_socket.run_forever
+            self.kernel_socket.run_forever = partial(run, http_no_proxy=LOOPBACK)
+        super()._run_websocket()
+
     def _on_open(self, app: Any) -> None:
         self._acknowledge(app)
+        self._raw = app.sock.sock if app.sock is not None else None
         super()._on_open(app)
 
     def _on_message(self, app: Any, message: Any) -> None:
         self._acknowledge(app)
         super()._on_message(app, message)
+        most, queued = self.most_queued, self._iopub_msg_queue.qsize
+        while most is not None and queued() > most and not self.stopping:
+            time.sleep(0.001)  # the server, and then the kernel, waits with us
 
     def _on_close(self, *arguments: Any) -> None:
         super()._on_close(*arguments)
+        self.closed = True
+        self.connection_ready.set()  # `start_channels` would wait for it for 30 s
         self.lost()
 
     def stop_channels(self) -> None:
         """Close the connection, and wait for its thread, but not for ever."""
+        self.stopping = True
         app, thread = self.kernel_socket, self.connection_thread
         if app is not None and thread is not None and not self.shutting_down:
-            with suppress(OSError, AttributeError):
+            with suppress(OSError, AttributeError, WebSocketException):
                 app.sock.send_close()  # the answer wakes the thread, which closes its own socket
             thread.join(CLOSE_SECONDS)
             if thread.is_alive():
@@ -78,10 +137,12 @@ class Client(KernelWebSocketClient):  # type: ignore[misc]
                     app.sock.sock.shutdown(socket.SHUT_RDWR)
                 thread.join(CLOSE_SECONDS)
         super().stop_channels()
+        if self._raw is not None:
+            self._raw.close()  # the library leaves it to the garbage collector
 
 
 class Server:
-    """The few REST calls that an execution needs.
+    """A Jupyter Server behind a loopback address.
 
     Args:
         url: the server's address.
@@ -90,62 +151,24 @@ class Server:
 
     def __init__(self, url: str, token: str) -> None:
         self.url, self._token = url.rstrip("/"), token
+        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """One request; its answer as JSON, None for an empty one.
+    def kernels(self) -> dict[str, str]:
+        """The ids of its kernels, by the name of each.
 
         Raises:
-            SandboxGoneError: the server cannot be reached, or refuses.
+            SandboxGoneError: the server cannot be reached, refuses, or makes no sense.
         """
-        headers = {"Content-Type": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"token {self._token}"
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        headers = {"Authorization": f"token {self._token}"}
+        request = urllib.request.Request(f"{self.url}/api/kernels", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=REST_SECONDS) as response:
-                said = response.read()
-        except (OSError, urllib.error.URLError) as error:
-            raise SandboxGoneError(printable(f"{method} {path}: {error}")) from error
-        return json.loads(said) if said else None
+            with self._open(request, timeout=REST_SECONDS) as response:
+                listed = json.loads(response.read(MOST_ANSWER))
+            return {str(found["name"]): str(found["id"]) for found in listed}
+        except (OSError, HTTPException, ValueError, TypeError, KeyError) as error:
+            raise SandboxGoneError(printable(f"GET /api/kernels: {error}")) from error
 
-    def channel(self, kernel: str) -> JupyterChannel:
-        """A channel to a kernel that runs."""
+    def client(self, kernel: str) -> Client:
+        """A client of a kernel, not connected yet."""
         endpoint = self.url.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels"
-        client = Client(endpoint, self._token)
-        client.start_channels(hb=False)
-        client.wait_for_ready(timeout=READY_SECONDS)
-        steering = ServerKernel(self, kernel)
-        channel = JupyterChannel(client, steering, EventWaiter(client._message_received))
-        steering.died = channel.died
-        client.lost = lambda: channel.died("the connection to the server was lost")
-        return channel
-
-
-class ServerKernel:
-    """Steers a kernel by REST, on threads: the caller never waits."""
-
-    def __init__(self, server: Server, kernel: str) -> None:
-        self._server, self._path = server, f"/api/kernels/{kernel}"
-        self.died: Callable[[str], None] = lambda why: None
-
-    def _later(self, method: str, path: str) -> None:
-        def call() -> None:
-            with suppress(SandboxGoneError):  # the loss is told by the connection's end
-                self._server.ask(method, path)
-
-        threading.Thread(target=call, daemon=True).start()
-
-    def interrupt(self) -> None:
-        """See Steering."""
-        self._later("POST", self._path + "/interrupt")
-
-    def kill(self) -> None:
-        """See Steering."""
-        self.died("the kernel was ended")  # the server may take 5 s over it
-        self._later("DELETE", self._path)
-
-    def close(self, *, keep: bool) -> None:
-        """See Steering."""
-        if not keep:
-            self._later("DELETE", self._path)
+        return Client(endpoint, self._token)

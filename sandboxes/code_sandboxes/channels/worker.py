@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ..events import Ask, Clear, Display, Done, Event, ExecutionError, Output
+from ..events import Ask, Clear, Display, Done, Event, ExecutionError, Output, weight
 from ..inside.mux import StreamLost
 from ..inside.processes import CONTROL, STDERR
 from ..kernel import Emit
 from ..machine import Machine
-from .child import InterpreterProcess
+from .child import InterpreterProcess, death
 
 MOST_LINE = 64 << 20  # bytes of one event: the interpreter may be hostile
 
 
-def event_of(message: Any) -> Event | None:
-    """A line of the worker, as an event; None for what is no event."""
+def event_of(message: Any, size: int) -> Event | None:
+    """A line of the worker, as an event; None for what is no event.
+
+    Args:
+        size: the bytes of the line.
+    """
     match message:
         case {"out": str(text), "stream": "stdout" | "stderr" as stream}:
             return Output(text, stream)
         case {"display": dict(data), "main": bool(main)}:
             name = message.get("id")
             update = bool(message.get("update"))
-            return Display(data, main, name if isinstance(name, str) else None, update)
+            return Display(data, main, name if isinstance(name, str) else None, update, size)
         case {"clear": bool(wait)}:
             return Clear(wait)
         case {"error": [str(name), str(value), str(trace)]}:
             return ExecutionError(name, value, trace)
         case {"ask": int(number), "kind": "input" | "call" as kind, "payload": dict(payload)}:
-            return Ask(str(number), kind, payload)
+            return Ask(str(number), kind, payload, size)
         case {"done": int(count)}:
             return Done(count)
     return None
@@ -43,6 +48,7 @@ class WorkerChannel:
     def __init__(self, machine: Machine, name: str) -> None:
         self._rest = bytearray()
         self._emit: Emit | None = None
+        self._run = int.from_bytes(os.urandom(4), "big")  # the number of the execution
         self._decoders = [codecs.getincrementaldecoder("utf-8")("replace") for _ in range(3)]
         self._process = InterpreterProcess(machine, name, "worker", {}, self._data, self._ended)
         self._process.start()
@@ -54,7 +60,8 @@ class WorkerChannel:
         if self._process.ended:
             self._ended(self._process.ended)
             return
-        self._tell({"code": code, "silent": True} if silent else {"code": code})
+        self._run += 1
+        self._tell({"code": code, "silent": silent, "run": self._run})
 
     def reply(self, ask: str, answer: Mapping[str, Any]) -> None:
         """See Channel."""
@@ -104,7 +111,7 @@ class WorkerChannel:
             if len(self._rest) > MOST_LINE:
                 raise ValueError("an event is too long")
             for line in whole:
-                held += self._event(json.loads(line))
+                held += self._event(json.loads(line), len(line))
         except (ValueError, RecursionError) as error:
             # code has written to our descriptor: nothing more of this interpreter can be believed
             self._rest.clear()
@@ -112,8 +119,11 @@ class WorkerChannel:
             self._ended(f"it broke the protocol: {error}")
         return held
 
-    def _event(self, message: Any) -> int:
-        if (event := event_of(message)) is not None:
+    def _event(self, message: Any, size: int) -> int:
+        event = event_of(message, size)
+        if isinstance(event, Done) and message.get("run") != self._run:
+            return 0  # a forged end came before this true one of an earlier execution
+        if event is not None:
             return self._say(event)
         if not (isinstance(message, dict) and "ready" in message):
             raise ValueError("not an event")
@@ -125,8 +135,8 @@ class WorkerChannel:
         if isinstance(event, Done):
             self._emit = None
         emit(event)
-        return event.size if isinstance(event, Output) else 0
+        return weight(event)
 
     def _ended(self, why: str) -> None:
-        self._say(ExecutionError("InterpreterDied", why, state_lost=True))
+        self._say(death(why))
         self._say(Done(state_lost=True))

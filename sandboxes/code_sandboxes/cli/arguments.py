@@ -92,13 +92,22 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--env",
         type=_variable,
         action="append",
-        default=[],
         metavar="NAME[=VALUE]",
         help="an environment variable; without a value, the one that it has here",
     )
+    add("--environment", help="image (docker) or kernel (jupyter)")
+    add("--memory", type=float, metavar="MB")
+    add("--cpu", type=float, metavar="CORES")
+    add("--disk", type=float, metavar="MB")
+    add("--server-url", metavar="URL", help="of a Jupyter Server; its token is $JUPYTER_TOKEN")
     add("--network-policy", choices=get_args(NetworkPolicy))
     add("--allowed-host", action="append", metavar="HOST", help="with --network-policy allowlist")
-    add("--confined", action="store_true", help="put a local process into namespaces of its own")
+    add(
+        "--confined",
+        action="store_true",
+        default=None,
+        help="put a local process into namespaces of its own",
+    )
     add("--package", action="append", metavar="PACKAGE", help="install it in the sandbox first")
     add("--json", action="store_true", help="print the whole result as one JSON object, at the end")
 

@@ -24,6 +24,7 @@ from .output import print_json
 
 START_SECONDS = 30.0
 EXTRA = re.compile(r"code-sandboxes\[([\w,-]+)\]")
+SECTION = re.compile(r"(Args|Attributes|Examples?|Raises|Note):\n")
 SYSCTL = re.compile(r"the sysctl ([\w.]+) to (\d+)")
 PACKAGE_MANAGERS = {
     "apt-get": "apt-get install bubblewrap",
@@ -162,10 +163,17 @@ def examine_variant(name: str, default: bool) -> VariantReport:
         runs=runs,
         reason=reason,
         seconds=seconds if runs else None,
-        isolates=inspect.getdoc(kind) or "its author does not say",
+        isolates=about(kind) or "its author does not say",
         capabilities=capabilities,
         remedies=remedies(reason, *lacking),
     )
+
+
+def about(kind: type) -> str:
+    """What its docstring tells users: all before the sections on arguments and such."""
+    paragraphs = (inspect.getdoc(kind) or "").split("\n\n")
+    sections = [at for at, text in enumerate(paragraphs) if SECTION.match(text)]
+    return "\n\n".join(paragraphs[: sections[0] if sections else None])
 
 
 def try_variant(name: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 import tokenize
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..contexts import Turn
 from ..errors import ConfigurationError, SandboxError
@@ -67,18 +68,23 @@ def source(options: argparse.Namespace) -> tuple[str, str]:
 
 def create_options(options: argparse.Namespace) -> CreateOptions:
     """Those that were given."""
-    chosen: CreateOptions = {}
+    chosen = {
+        "env": dict(options.env) if options.env else None,
+        "environment": options.environment,
+        "memory": options.memory,
+        "cpu": options.cpu,
+        "disk": options.disk,
+        "network_policy": options.network_policy,
+        "allowed_hosts": options.allowed_host,
+        "confined": options.confined,
+        "server_url": options.server_url,
+        # not an option: everybody on this machine can see the arguments of a process
+        "token": os.environ.get("JUPYTER_TOKEN") if options.server_url else None,
+    }
+    chosen = {name: value for name, value in chosen.items() if value is not None}
     if "timeout" in options:
         chosen["timeout"] = options.timeout
-    if options.env:
-        chosen["env"] = dict(options.env)
-    if options.network_policy:
-        chosen["network_policy"] = options.network_policy
-    if options.allowed_host:
-        chosen["allowed_hosts"] = options.allowed_host
-    if options.confined:
-        chosen["confined"] = True
-    return chosen
+    return cast(CreateOptions, chosen)
 
 
 def install(sandbox: Sandbox, packages: list[str], err: Stream) -> bool:

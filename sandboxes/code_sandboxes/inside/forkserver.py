@@ -50,6 +50,8 @@ class ForkServer:
 
     def _ask(self, request: dict[str, Any], descriptors: list[int]) -> int:
         with self._lock:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGCONT)  # code may have stopped it
             socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
             answer = self._socket.recv(MOST)
         if not answer:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import builtins
-import json
 import sys
 import types
 from collections.abc import Callable, Mapping
+from json import dumps, loads  # by name: code that replaces the module's must not replace ours
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 
 ANSWER = "application/vnd.code-sandboxes.answer+json"
+# how the code of a silent request begins; its argument is a string, as JSON writes it
+CALL = "__import__('sys').modules['_code_sandboxes.helper'].serve("
 MOST_ASKED = 16 << 20  # bytes of one request to the host
 PREVIEW = 200
 
@@ -38,15 +40,23 @@ PREVIEW = 200
 world: World = None  # type: ignore[assignment]  # set by the interpreter that loads us
 
 
+def run(code: str) -> None:
+    """A silent request, past whatever the user's code has put in the place of builtins."""
+    if code.startswith(CALL):
+        serve(loads(code[len(CALL) : -1]))
+    else:
+        exec(code, {"__builtins__": builtins})
+
+
 def serve(request: str) -> None:
     """One request of the host, as JSON; its answer is a display of our own type."""
-    asked = json.loads(request)
+    asked = loads(request)
     try:
         value = globals()["do_" + asked.pop("op")](**asked)
         answer = {"ok": value}
-        text = json.dumps(answer)
+        text = dumps(answer)
     except (KeyError, ValueError, TypeError, NameError, RecursionError, OSError) as error:
-        text = json.dumps({"error": [type(error).__name__, str(error)]})
+        text = dumps({"error": [type(error).__name__, str(error)]})
     world.answer({ANSWER: text})
 
 
@@ -82,7 +92,7 @@ def do_get(name: str) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """`value` if JSON gives back the same; TypeError otherwise."""
     try:
-        if json.loads(json.dumps(value, allow_nan=False)) == value:
+        if loads(dumps(value, allow_nan=False)) == value:
             return value
         problem = "it would not come back as it is"
     except (TypeError, ValueError, RecursionError) as error:
@@ -131,7 +141,7 @@ def offered(name: str) -> Callable[..., Any]:
 
 def ask(kind: str, payload: Mapping[str, Any]) -> Any:
     """The host's answer; its exception is raised here."""
-    if len(json.dumps(payload)) > MOST_ASKED:
+    if len(dumps(payload)) > MOST_ASKED:
         raise ValueError(f"a request to the host is at most {MOST_ASKED} bytes of JSON")
     answer = world.ask(kind, payload)
     if "error" in answer:

@@ -12,21 +12,21 @@ import os
 import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 
 from . import helper
 from .rawoutput import RawOutput
+from .report import exit_status, report, shorten_traceback
+from .streams import own_streams
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
     from typing import Any
 
 MARK = "\x1ecode-sandboxes:"
-SOON = 0.0002  # seconds; no child starts, prints and ends in less
-FLUSH = 0.02  # seconds between two flushes of printed output (ipykernel's own 0.2 is not live)
+MOST_MESSAGE = 60 << 20  # bytes: the host takes little more
 PRELOAD = ["ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell"]
 
 
@@ -57,55 +57,6 @@ def leave(code: object = None) -> None:
     raise SystemExit(code)
 
 
-def flush_for_good(stream: Any) -> None:
-    """Make `flush()` wait until the output is sent.
-
-    ipykernel's own returns when the sending is queued: code that then holds the interpreter's
-    lock, or ends it, takes the output along.
-    """
-    queue_it = stream.flush
-
-    def flush() -> None:
-        queue_it()
-        sent = threading.Event()
-        stream.pub_thread.schedule(sent.set)
-        sent.wait(stream.flush_timeout)
-
-    stream.flush = flush
-
-
-def put_in_order(stream: Any, raw: RawOutput) -> None:
-    """Let what a child has written come before what the code prints next."""
-    write, looked = stream.write, 0.0
-
-    def write_after(text: str) -> Any:
-        nonlocal looked
-        if (now := time.monotonic()) - looked > SOON:  # a look gives up the interpreter's lock
-            raw.settle()
-            looked = now
-        return write(text)
-
-    stream.write = write_after
-
-
-def own_streams(raw_outputs: list[int]) -> list[RawOutput]:
-    """Make the kernel's streams live and whole.
-
-    Args:
-        raw_outputs: the ends of the pipes that descriptors 1 and 2 write to.
-    """
-    raw = []
-    for number, (end, stream) in enumerate(
-        zip(raw_outputs, (sys.stdout, sys.stderr), strict=True), 1
-    ):
-        raw.append(RawOutput(end, stream.write))
-        put_in_order(stream, raw[-1])
-        flush_for_good(stream)
-        stream.flush_interval = FLUSH  # type: ignore[union-attr]
-        stream._original_stdstream_copy = number  # type: ignore[union-attr]  # its fileno()
-    return raw
-
-
 def adjust(app: Any, raw: list[RawOutput]) -> None:
     """Make a fresh kernel ours."""
     shell, kernel = app.shell, app.kernel
@@ -115,27 +66,143 @@ def adjust(app: Any, raw: list[RawOutput]) -> None:
     streams = sys.stdout, sys.stderr
 
     def before(_: Any) -> None:
-        sys.stdout, sys.stderr = streams  # whatever a former cell has put there
+        if "_oh" not in shell.user_ns:  # `globals().clear()`: IPython needs some names of its own
+            shell.init_user_ns()
+            own_exit(shell)
+        shell.user_ns["__builtins__"] = builtins
         # ipykernel cancels an awaiting cell from its SIGINT handler, which wakes no loop that
         # sleeps; a handler that the loop knows of makes every signal wake it
         asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, lambda: None)
 
-    def after(_: Any = None) -> None:
+    def settle() -> None:
         for output in raw:
             output.settle()
+
+    def after(_: Any) -> None:
+        sys.stdout, sys.stderr = streams  # whatever the cell has put there
+        settle()
 
     def system(command: str) -> None:
         """`!command`: into our pipes, where IPython's own way would make a terminal."""
         shell.system_raw(command)
-        after()
+        settle()
 
     shell.events.register("pre_run_cell", before)
     shell.events.register("post_run_cell", after)
     shell.system = system
+    own_exit(shell)
+    end_children(shell)
+    answer_always(kernel, shell)
+    short_tracebacks(shell)
+    warnings.filterwarnings("ignore", message="To exit: use", category=UserWarning)
+
+
+def own_exit(shell: Any) -> None:
+    """`exit()` and `quit()` end the cell, where IPython's own would end the kernel."""
     for name in ("exit", "quit"):
         shell.user_ns[name] = shell.user_ns_hidden[name] = leave
         setattr(builtins, name, leave)
-    warnings.filterwarnings("ignore", message="To exit: use", category=UserWarning)
+
+
+def end_children(shell: Any) -> None:
+    """Have a forked child end with the cell: it must not go on as a second kernel."""
+    show, pid = shell._showtraceback, os.getpid()
+
+    def show_traceback(kind: Any, error: Any, lines: list[str]) -> None:
+        if os.getpid() == pid:
+            show(kind, error, lines)
+        elif not issubclass(kind, SystemExit):
+            os.write(2, "\n".join([*lines, ""]).encode("utf-8", "backslashreplace"))
+
+    def after(result: Any) -> None:
+        if os.getpid() != pid:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            error = result and (result.error_in_exec or result.error_before_exec)
+            os._exit(exit_status(error) & 0xFF if error else 0)
+
+    shell._showtraceback = show_traceback
+    shell.events.register("post_run_cell", after)
+
+
+def answer_always(kernel: Any, shell: Any) -> None:
+    """Have every request answered, whatever the code has broken.
+
+    A silent request goes past IPython, and past all names of the user's. Where IPython itself
+    fails, since the code has replaced something that it needs, that is the cell's error.
+    """
+    execute, streams = kernel.do_execute, (sys.stdout, sys.stderr)
+    interrupts = Interrupts(kernel)
+
+    async def do_execute(code: str, silent: bool, *args: Any, **options: Any) -> dict[str, Any]:
+        reply: dict[str, Any] = {"status": "ok", "user_expressions": {}, "payload": []}
+        try:
+            interrupts.begin()
+            if not (silent and code.startswith(helper.CALL)):
+                whole: dict[str, Any] = await execute(code, silent, *args, **options)
+                return whole
+            kernel._forward_input(True)
+            helper.run(code)
+        except BaseException as error:  # noqa: BLE001 - it becomes the reply
+            interrupts.running = False
+            name, value, trace = report(error)
+            reply |= {"status": "error", "ename": name, "evalue": value, "traceback": [trace]}
+        finally:
+            interrupts.running = False
+            sys.stdout, sys.stderr = streams
+            if silent:
+                kernel._restore_input()
+        return {**reply, "execution_count": shell.execution_count - 1}
+
+    kernel.do_execute = do_execute
+
+
+class Interrupts:
+    """SIGINT stops the user's code, and nothing of the kernel's own: that would be its end."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel, self.running, self._early = kernel, False, False
+        kernel.pre_handler_hook = self._expect
+
+    def _expect(self) -> None:
+        self._early = False
+        self._kernel.saved_sigint_handler = signal.signal(signal.SIGINT, self._take)
+
+    def _take(self, *_: Any) -> None:
+        if self.running:
+            raise KeyboardInterrupt
+        self._early = True
+
+    def begin(self) -> None:
+        """The user's code starts."""
+        self.running = True
+        if self._early:
+            raise KeyboardInterrupt
+
+
+def short_tracebacks(shell: Any) -> None:
+    """Leave the middle out of long ones: IPython takes seconds for those of a deep recursion."""
+    get = shell._get_exc_info
+
+    def get_short(*args: Any) -> Any:
+        kind, error, trace = get(*args)
+        shorten_traceback(error)
+        return kind, error, getattr(error, "__traceback__", trace)
+
+    shell._get_exc_info = get_short
+
+
+def limit(session: Any) -> None:
+    """Refuse a message that the host would not take: it would be lost, and more with it."""
+    serialize = session.serialize
+
+    def bounded(*args: Any, **options: Any) -> Any:
+        frames = serialize(*args, **options)
+        if max(map(len, frames)) > MOST_MESSAGE:
+            raise ValueError(f"a result is at most {MOST_MESSAGE} bytes of JSON")
+        return frames
+
+    session.serialize = bounded
 
 
 def watch(control: int) -> None:
@@ -162,5 +229,6 @@ def main(control: int, *raw_outputs: int, connection: dict[str, Any]) -> None:
     settings = ["HistoryManager.enabled=False", "InteractiveShell.colors=nocolor"]
     app.initialize(["-f", file, *(f"--{setting}" for setting in settings)])
     adjust(app, own_streams(list(raw_outputs)))
+    limit(app.session)
     os.write(control, b'{"ready": true}\n')
     app.start()

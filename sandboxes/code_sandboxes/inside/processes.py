@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from .mux import DATA, END, RESET, WINDOW, Stream, StreamLost
-from .proctable import exit_notice, kill_tree
+from .proctable import exit_notice, kill_tree, out_of_memory
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Process:
         self._stream: Stream | None = None
         self._input: deque[tuple[int, bytes | None]] = deque()
         self._feeding = self._pumping = False
+        self._killed_before = out_of_memory() if self.keep else 0
         self._unpaid = 0  # bytes passed on, whose credit has not gone back
         ends, self._stdin, self._lanes, self._control = self._pipes(spec)
         try:
@@ -190,9 +191,12 @@ class Process:
             if self.keep:
                 self._attached.wait_for(lambda: self._stream is not None)
             stream = self._stream
+        told: dict[str, Any] = {"exit": code}
+        if self.keep and code == -signal.SIGKILL and out_of_memory() > self._killed_before:
+            told["out_of_memory"] = True
         if stream is not None:
             with suppress(StreamLost):
-                stream.tell({"exit": code})
+                stream.tell(told)
                 stream.finish()
 
     # from the host to the sandbox -------------------------------------------------

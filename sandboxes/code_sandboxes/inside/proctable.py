@@ -87,6 +87,17 @@ def kill_tree(
         time.sleep(0.002)
 
 
+def out_of_memory() -> int:
+    """How often the kernel has killed something here for the memory limit; 0 if that is unknown."""
+    for path in ("memory.events", "memory/memory.oom_control"):  # of cgroup v2; of v1
+        with suppress(OSError, ValueError), open(f"/sys/fs/cgroup/{path}") as file:
+            for line in file:
+                name, _, count = line.partition(" ")
+                if name == "oom_kill":
+                    return int(count)
+    return 0
+
+
 def exit_notice(pid: int, start: Callable[..., None], wait: Callable[[], object]) -> int:
     """A descriptor that becomes readable when the child `pid` has ended.
 

@@ -8,8 +8,11 @@ import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from os import read  # by name: code that replaces the module's must not replace ours
+from time import sleep
 
 PIECE = 1 << 16
+SOON = 0.001  # seconds that output stays in the pipe: of a process that dies, only we lose it
 MOST = 1 << 22  # bytes that `settle` takes: a child that never stops must not hold the cell
 
 
@@ -43,7 +46,7 @@ class RawOutput:
 
     def _take(self) -> int:
         with suppress(BlockingIOError):
-            data = os.read(self._reading, PIECE)
+            data = read(self._reading, PIECE)
             if text := self._decoder.decode(data):
                 self._write(text)
             return len(data)
@@ -52,7 +55,10 @@ class RawOutput:
     def _pump(self) -> None:
         poll = select.poll()
         poll.register(self._reading, select.POLLIN)
+        taken = 0
         while True:
             poll.poll()
+            if taken < PIECE:  # else it comes so fast that the writer waits for us
+                sleep(SOON)
             with self._lock:
-                self._take()
+                taken = self._take()

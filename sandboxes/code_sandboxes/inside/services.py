@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -13,7 +14,7 @@ from contextlib import suppress
 
 from .files import Files
 from .forkserver import ForkServer, launch
-from .mux import DATA, END, Stream, StreamLost
+from .mux import DATA, END, RESET, Stream, StreamLost
 from .processes import Process, execute
 from .proctable import Threads
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 17
 BATCH = 1000  # entries of a listing in one message
+SERVICE = "."  # how the names of kept processes begin that are no interpreters
 
 
 class Services:
@@ -50,16 +52,24 @@ class Services:
         except StreamLost:
             return
         except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-            number = error.errno if isinstance(error, OSError) else None
-            text = error.strerror if isinstance(error, OSError) else str(error)
-            reply = {"error": [type(error).__name__, number, text or ""]}
+            reply = {"error": self._said(error)}
         with suppress(StreamLost):
             if reply is not None:
                 stream.tell(reply)
                 stream.finish()
 
+    def _said(self, error: Exception) -> list[Any]:
+        """An error as the host is told of it: its class, its number, its text."""
+        if not isinstance(error, OSError):
+            return [type(error).__name__, None, str(error)]
+        if error.errno == errno.EROFS and "writable" in self.options:
+            places = ", ".join(self.options["writable"])
+            return ["PermissionError", errno.EACCES, f"what can be written to is below {places}"]
+        return [type(error).__name__, error.errno, error.strerror or ""]
+
     def do_hello(self, stream: Stream) -> dict[str, Any]:
-        about = {"pid": os.getpid(), "kept": sorted(self.kept), "python": sys.version.split()[0]}
+        kept = sorted(name for name in self.kept if not name.startswith(SERVICE))
+        about = {"pid": os.getpid(), "kept": kept, "python": sys.version.split()[0]}
         return {"ok": {**about, "home": self.options["home"], "cwd": self.cwd}}
 
     # files ------------------------------------------------------------------------
@@ -196,6 +206,7 @@ class Services:
         with suppress(OSError):
             while data := peer.recv(PIECE):
                 stream.send(0, data)
+        stream.deliver(RESET, 0, None)  # wakes the thread that waits for more
         return {"ok": None}
 
     @staticmethod

@@ -32,24 +32,36 @@ def publish(**event: Any) -> None:
 
 def bundle(value: Any) -> dict[str, Any]:
     """Every way in which a value can be shown, by MIME type; a way that fails is a warning."""
-    shown: dict[str, Any] = {"text/plain": repr(value)}
-    if isinstance(value, type):
+    plain = _attempt(lambda: repr(value), "repr")
+    shown: dict[str, Any] = {} if plain is None else {"text/plain": plain}
+    if isinstance(value, type) or _has_anything(value):
         return shown
     for name, mime in REPRESENTATIONS.items():
-        found = _call(getattr(value, name, None), name)
+        found = _call(value, name)
         if found is not None:
             found = found[0] if isinstance(found, tuple) else found
             shown[mime] = base64.b64encode(found).decode() if isinstance(found, bytes) else found
-    made = _call(getattr(value, "_repr_mimebundle_", None), "_repr_mimebundle_")
+    made = _call(value, "_repr_mimebundle_")
     made = made[0] if isinstance(made, tuple) else made
     if isinstance(made, Mapping):
         shown |= {str(mime): _sendable(data) for mime, data in made.items()}
     return shown
 
 
-def _call(method: Any, name: str) -> Any:
-    if not callable(method):
-        return None
+def _has_anything(value: Any) -> bool:
+    """Whether any name is an attribute, as with a mock: none of them means what it says."""
+    try:
+        return getattr(value, "_ipython_canary_method_should_not_exist_", None) is not None
+    except Exception:  # noqa: BLE001 - the user's own __getattr__
+        return True
+
+
+def _call(value: Any, name: str) -> Any:
+    method = getattr(value, name, None)
+    return _attempt(method, name) if callable(method) else None
+
+
+def _attempt(method: Callable[[], Any], name: str) -> Any:
     try:
         return method()
     except Exception as error:  # noqa: BLE001 - the user's own code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 from .forkserver import ForkServer
 
@@ -16,11 +17,18 @@ def main(**options: Any) -> None:
     """The supervisor of a process of its own, speaking over its stdin and stdout."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # not SIG_IGN, which children would inherit
+    if options.get("become"):
+        become(options["become"])
     source, sink = os.dup(0), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1):
         os.dup2(nowhere, fd)
     os.close(nowhere)
+    os.environ.update(options.get("env") or {})
+    if options.get("own_packages"):
+        make_own_packages()
+    for folder in (options["cwd"], *options.get("folders", ())):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
     os.chdir(options["cwd"])
     if options.get("seccomp"):
         from . import seccomp  # sent only when it is asked for
@@ -33,6 +41,28 @@ def main(**options: Any) -> None:
     from .supervisor import supervise
 
     supervise(options, forks, source, sink)
+
+
+def become(user: int) -> None:
+    """Give up root for good: no capability is left to us or to what we start."""
+    import ctypes
+
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: or our own /proc would be root's
+
+
+def make_own_packages() -> None:
+    """Put the user's own packages first: those that are installed later count too."""
+    import site
+
+    folder = site.getusersitepackages()
+    os.makedirs(folder, exist_ok=True)
+    if folder in sys.path:
+        sys.path.remove(folder)
+    places = (at for at, path in enumerate(sys.path) if path.endswith("-packages"))
+    sys.path.insert(next(places, len(sys.path)), folder)
 
 
 def has_descriptors() -> bool:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+def nothing() -> None:
+    """Hang up on nobody."""
+
+
 class Supervisor(Services):
     """Answers one owner at a time; `serve` returns when the sandbox is to end."""
 
@@ -55,9 +59,11 @@ class Supervisor(Services):
 
     def end(self) -> None:
         """End everything, and this process."""
-        self.hang_up()  # first, or the owner would take it for the death of an interpreter
-        kill_tree(os.getpid(), with_root=False)
-        os._exit(0)
+        try:
+            self.hang_up()  # first, or the owner would take it for the death of an interpreter
+            kill_tree(os.getpid(), with_root=False)
+        finally:
+            os._exit(0)
 
     def do_lifetime(self, stream: Stream, seconds: float | None) -> dict[str, Any]:
         self.expire_in(seconds)
@@ -102,6 +108,7 @@ class Supervisor(Services):
             if not self.detached:
                 return
             self.detached = False
+            self.hang_up = nothing  # type: ignore[method-assign]  # its number is used again
             hang_up()
             peer = self.owners.get()
             read = partial(peer.recv, 1 << 18)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
-import time
 from collections.abc import Callable
+
+# by name: code that replaces the module's must not replace ours
+from os import getpid, write
+from time import monotonic, sleep
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 SOON = 0.005  # seconds that a piece of output may wait for more
 MOST = 1 << 15  # characters that may wait
+PIECE = 1 << 18  # characters that are told at once
 
 
 class Writer(io.TextIOBase):
@@ -27,12 +30,12 @@ class Writer(io.TextIOBase):
 
     def __init__(self, tell: Callable[..., None], name: str, descriptor: int) -> None:
         self._tell, self.name, self._descriptor = tell, name, descriptor
-        self._pid = os.getpid()
+        self._pid = getpid()
         self._pending: list[str] = []
         self._size, self._last = 0, 0.0
         self._lock = threading.RLock()
         self._wanted = threading.Event()
-        self._flusher: threading.Thread | None = None
+        self._flusher = threading.Thread(target=self._flush_soon, daemon=True)
 
     @property
     def buffer(self) -> io.RawIOBase:
@@ -43,46 +46,51 @@ class Writer(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if os.getpid() != self._pid:  # a forked child has but its raw output
-            os.write(self._descriptor, text.encode("utf-8", "backslashreplace"))
+        if getpid() != self._pid:  # a forked child has but its raw output
+            write(self._descriptor, text.encode("utf-8", "backslashreplace"))
             return len(text)
+        size = len(text)
+        if not text.isascii():  # a lone surrogate is no text for anybody else
+            text = text.encode("utf-8", "backslashreplace").decode()
         if not self._size:
             self.before_text()  # what a child has written meanwhile comes first
         self._put(text)
-        return len(text)
+        return size
 
     def _put(self, text: str) -> None:
         with self._lock:
             self._pending.append(text)
             self._size += len(text)
-            now = time.monotonic()
+            now = monotonic()
             if self._size > MOST or ("\n" in text and now - self._last > SOON):
                 self.flush()
             elif self._size == len(text):
                 self._later()
 
     def _later(self) -> None:
-        if self._flusher is None:
-            self._flusher = threading.Thread(target=self._flush_soon, daemon=True)
-            self._flusher.start()
+        if not self._flusher.is_alive():
+            try:
+                self._flusher.start()
+            except RuntimeError:  # the code has set a limit, or reached one
+                self.flush()
         self._wanted.set()
 
     def _flush_soon(self) -> None:
         while True:
             self._wanted.wait()
             self._wanted.clear()
-            time.sleep(SOON)
+            sleep(SOON)
             self.flush()
 
     def flush(self) -> None:
-        if os.getpid() != self._pid:
+        if getpid() != self._pid:
             return
         with self._lock:
             text = "".join(self._pending)
             self._pending.clear()
-            self._size, self._last = 0, time.monotonic()
-            if text:
-                self._tell(out=text, stream=self.name)
+            self._size, self._last = 0, monotonic()
+            for at in range(0, len(text), PIECE):
+                self._tell(out=text[at : at + PIECE], stream=self.name)
 
     def before_text(self) -> None:
         """Called before a batch of text; the worker puts its own here."""

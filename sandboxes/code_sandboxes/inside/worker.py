@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import ast
 import builtins
-import json
 import linecache
 import os
-import re
-import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+
+# by name: code that replaces the module's must not replace ours
+from json import dumps, loads
+from os import getpid
 from queue import SimpleQueue
+from signal import SIGINT, signal
+from threading import get_ident
 from types import CodeType, ModuleType
 
 from . import helper, shown
+from .cell import parsed
 from .rawoutput import RawOutput
+from .report import exit_status, report
 from .textio import Writer
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
@@ -29,8 +33,7 @@ if TYPE_CHECKING:
 
 
 CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the 10 ms that the import takes
-OURS = "<_code_sandboxes."  # how the frames of our own modules are named
-SHELL_LINE = re.compile(r"^([ \t]*)(%pip|!)[ \t]*(.*)$", re.MULTILINE)
+MOST_EVENT = 60 << 20  # bytes of an event: the host takes little more
 AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
@@ -39,20 +42,34 @@ class Host:
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
-        self._sending = threading.Lock()
+        self._send, self._sending = self._socket.sendall, threading.Lock()
+        self._main, self.telling, self.interrupted = get_ident(), False, False
         self._answers: dict[int, SimpleQueue[dict[str, Any]]] = {}
         self._asked = 0
-        self._pid = os.getpid()
+        self.pid = getpid()
         self.runs: SimpleQueue[dict[str, Any]] = SimpleQueue()
 
     def tell(self, **event: Any) -> None:
-        if os.getpid() == self._pid:  # a forked child must not speak for us
-            data = json.dumps(event).encode() + b"\n"
+        if getpid() != self.pid:  # a forked child must not speak for us
+            return
+        data = dumps(event).encode() + b"\n"
+        if len(data) > MOST_EVENT:
+            raise ValueError(f"a result is at most {MOST_EVENT} bytes of JSON")
+        interruptible = get_ident() == self._main
+        if interruptible:
+            self.telling = True  # half a line would be the end of us: an interrupt waits
+        try:
             with self._sending:
-                self._socket.sendall(data)
+                self._send(data)
+        finally:
+            if interruptible:
+                self.telling = False
+        if interruptible and self.interrupted:
+            self.interrupted = False
+            raise KeyboardInterrupt
 
     def ask(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        if os.getpid() != self._pid:
+        if getpid() != self.pid:
             raise RuntimeError("only the interpreter itself can ask the host, not a forked child")
         with self._sending:
             self._asked += 1
@@ -67,7 +84,7 @@ class Host:
     def listen(self) -> None:
         with suppress(OSError), self._socket.makefile("rb") as lines:
             for line in lines:
-                message = json.loads(line)
+                message = loads(line)
                 if "reply" not in message:
                     self.runs.put(message)
                 elif waiting := self._answers.get(message["reply"]):
@@ -120,46 +137,54 @@ class Worker:
     def interrupt(self, *_: Any) -> None:
         if self.running:
             self.running = False  # one interrupt, one exception
-            raise KeyboardInterrupt
+            if self.host.telling:
+                self.host.interrupted = True
+            else:
+                raise KeyboardInterrupt
 
     def run(self, message: dict[str, Any]) -> None:
-        if "silent" in message:
-            with suppress(BaseException):  # its own errors are in its answer
-                exec(message["code"], {"__builtins__": builtins})
-            return self.tell(done=self.count)
+        signal(SIGINT, self.interrupt)
+        self.host.interrupted, self.running = False, True
+        try:
+            if message["silent"]:
+                helper.run(message["code"])
+            else:
+                self._run_cell(message["code"])
+        except BaseException as error:  # noqa: BLE001 - the user's own, told as an event
+            self._report(error)
+        finally:
+            self.running = False
+            self.tell(done=self.count, run=message["run"])
+
+    def _run_cell(self, code: str) -> None:
         self.count += 1
         file = f"<cell {self.count}>"
-        code = message["code"]
         linecache.cache[file] = (len(code), None, code.splitlines(True), file)
+        # whatever a former cell has put in their place
         sys.stdout, sys.stderr = self.streams
         builtins.input = helper.read_line
+        self.names["__builtins__"] = builtins
         try:
-            self.running = True
             self._execute(code, file)
             shown.flush_figures()
+        finally:
             self.settle()
-            self.running = False
-        except BaseException as error:  # noqa: BLE001 - the user's own, told as an event
-            self.running = False
-            self.settle()
-            self._report(error)
-        return self.tell(done=self.count)
+            if getpid() != self.host.pid:
+                self._leave(sys.exc_info()[1])
+
+    def _leave(self, error: BaseException | None) -> None:
+        """The end of a forked child that has come to the end of the cell."""
+        status = 0 if error is None else exit_status(error)
+        if error is not None and not isinstance(error, SystemExit):
+            os.write(2, report(error)[2].encode("utf-8", "backslashreplace"))
+        os._exit(status & 0xFF)
 
     def _report(self, error: BaseException) -> None:
-        if isinstance(error, SystemExit) and error.code in (None, 0):
-            return
-        name = type(error).__name__
-        try:
-            value = str(error)
-        except Exception as broken:  # noqa: BLE001 - the user's own __str__
-            value = f"<str failed: {type(broken).__name__}>"
-        try:
-            described = traceback.TracebackException.from_exception(error)
-            hide_ours(described)
-            lines = list(described.format())
-        except Exception:  # noqa: BLE001 - a broken __str__, a traceback too deep
-            lines = [f"{name}: {value}\n"]
-        self.tell(error=[name, value, "".join(lines)])
+        # still running, for a while: a `__str__` without end can be interrupted
+        if exit_status(error) != 0:
+            told = report(error)
+            self.running = False
+            self.tell(error=told)
 
     def _execute(self, code: str, file: str) -> None:
         body = parsed(code, file).body
@@ -172,7 +197,8 @@ class Worker:
             value = self._evaluate(compile(module, file, "eval", AWAIT, dont_inherit=True))
             if value is not None and not code.rstrip().endswith(";"):
                 self.names["_"] = value
-                self.tell(display=shown.bundle(value), main=True)
+                if bundle := shown.bundle(value):
+                    self.tell(display=bundle, main=True)
 
     def _evaluate(self, code: CodeType) -> Any:
         if not code.co_flags & CO_COROUTINE:
@@ -186,42 +212,11 @@ class Worker:
         try:
             return self._loop.run_until_complete(task)
         except BaseException:
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                self._loop.run_until_complete(task)
+            if not task.done():
+                task.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    self._loop.run_until_complete(task)
             raise
-
-
-def parsed(code: str, file: str) -> ast.Module:
-    """The code's tree; what is no Python may have lines for the shell, as in a notebook."""
-    try:
-        return ast.parse(code, file)
-    except SyntaxError:
-        plain = SHELL_LINE.sub(shell, code)
-        if plain == code:
-            raise
-    return ast.parse(plain, file)
-
-
-def shell(line: re.Match[str]) -> str:
-    """A line `%pip ...` or `!...` as Python, without a value of its own."""
-    command = f"python -m pip {line[3]}" if line[2] == "%pip" else line[3]
-    printed = "__import__('sys').stdout.flush()"  # what the command prints comes after it
-    return f"{line[1]}({printed}, __import__('os').system({command!r})) and None"
-
-
-def hide_ours(described: traceback.TracebackException) -> None:
-    """Leave only the user's frames, in a whole chain of exceptions."""
-    todo, seen = [described], set()
-    while todo:
-        one = todo.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        kept = [frame for frame in one.stack if not frame.filename.startswith(OURS)]
-        one.stack = traceback.StackSummary.from_list(kept)
-        below = (one.__cause__, one.__context__, *(one.exceptions or ()))
-        todo += [other for other in below if other is not None]
 
 
 def main(control: int, *raw_outputs: int) -> None:
@@ -238,10 +233,10 @@ def main(control: int, *raw_outputs: int) -> None:
     sys.stdout, sys.stderr = worker.streams
     builtins.display = shown.display  # type: ignore[attr-defined]
     os.register_at_fork(after_in_child=host.after_fork)
-    signal.signal(signal.SIGINT, worker.interrupt)
+    signal(SIGINT, worker.interrupt)
     shown.install()
     threading.Thread(target=host.listen, daemon=True).start()
-    host.tell(ready=os.getpid())
+    host.tell(ready=getpid())
     while True:
         try:
             worker.run(host.runs.get())

@@ -11,12 +11,15 @@ Cases that need a capability which the variant does not claim are skipped with i
 Needs pytest.
 """
 
+from .attack_cases import AttackCases
 from .base import Case
 from .code_cases import CodeCases
 from .command_cases import CommandCases
 from .context_cases import ContextCases
 from .file_cases import FileCases
+from .flood_cases import FloodCases
 from .host_call_cases import HostCallCases
+from .hostile_cases import HostileCases
 from .lifetime_cases import LifetimeCases
 from .package_cases import PackageCases
 from .stopping_cases import StoppingCases
@@ -33,5 +36,8 @@ class Conformance(
     CommandCases,
     PackageCases,
     LifetimeCases,
+    HostileCases,
+    FloodCases,
+    AttackCases,
 ):
     """All cases. Set `variant`, and `options` for `Sandbox.create`."""

@@ -39,9 +39,9 @@ class CommandCases(Case):
         assert sandbox.commands.run(["echo", "a b", "$HOME"]).stdout == "a b $HOME\n"
         assert sandbox.commands.run("echo $A", env={"A": "b c"}).stdout == "b c\n"
         assert sandbox.commands.run("pwd").stdout.strip() == sandbox.files.resolve(".")
-        sandbox.files.mkdir("/cwd")
-        ran = sandbox.commands.run("pwd", cwd="/cwd")
-        assert ran.stdout.strip() == sandbox.files.resolve("/cwd")
+        sandbox.files.mkdir("/data/cwd")
+        ran = sandbox.commands.run("pwd", cwd="/data/cwd")
+        assert ran.stdout.strip() == sandbox.files.resolve("/data/cwd")
         for _ in range(30):  # a fast command loses neither output nor status
             assert sandbox.commands.run("echo x; exit 7").exit_code == 7
 

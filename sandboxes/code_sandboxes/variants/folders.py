@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import sysconfig
 import tempfile
@@ -36,10 +37,14 @@ class Folders:
         """Fresh folders, and the directory that code starts in."""
         # short: a socket's path has at most 104 characters
         folders = cls(os.path.realpath(tempfile.mkdtemp(prefix="cs-")))
-        for folder in (folders.home, folders.run, folders.tmp):
-            os.mkdir(folder, 0o700)
-        folders._make_venv()
-        return folders, folders.enter(working_dir)
+        try:
+            for folder in (folders.home, folders.run, folders.tmp):
+                os.mkdir(folder, 0o700)
+            folders._make_venv()
+            return folders, folders.enter(working_dir)
+        except BaseException:  # no space left, or Ctrl-C
+            shutil.rmtree(folders.base, ignore_errors=True)
+            raise
 
     def enter(self, working_dir: str | None) -> str:
         """The real path of `working_dir`, which is made below the home."""

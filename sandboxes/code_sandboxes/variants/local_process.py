@@ -53,6 +53,9 @@ def process_capabilities(name: str) -> dict[str, Capability]:
     return can | {
         "memory_limit": limits,
         "cpu_limit": limits,
+        "disk_limit": limits,
+        "writable_root": system,
+        "runtime": Capability(False, f"{name} has no container"),
         "gpu": Capability(False, f"{name} sees the host's GPUs as they are; none can be asked for"),
         "install_system_packages": system,
         "snapshot_name": Capability(False, "snapshots are not in this version"),
@@ -84,9 +87,21 @@ class LocalProcess:
     def provision(self) -> Pipe:
         """See Variant."""
         self.folders, cwd = Folders.make(self.config.working_dir)
-        env = self.folders.environment(self.config.env_vars) | {MARKER: self._id}
+        try:
+            self._pipe = self._start(self.folders, cwd)
+        except (OSError, StreamLost) as error:
+            why = self.diagnosis() or str(error)
+            self.stop()
+            raise SandboxStartError(f"the sandbox did not start: {why}") from error
+        except BaseException:  # refused, or Ctrl-C: no folder stays
+            self.stop()
+            raise
+        return self._pipe
+
+    def _start(self, folders: Folders, cwd: str) -> ChildPipe:
+        env = folders.environment(self.config.env_vars) | {MARKER: self._id}
         options = {
-            "home": self.folders.home,
+            "home": folders.home,
             "cwd": cwd,
             "rooted": True,
             "fork": True,
@@ -94,17 +109,12 @@ class LocalProcess:
             "max_lifetime": self.config.max_lifetime,
             **self.supervisor_options(),
         }
-        argv = self.command([self.folders.python, "-c", boot()])
-        argv = ["/bin/sh", "-c", _SWEEP, self.folders.base, *argv]
-        try:
-            self._pipe = ChildPipe(argv, env, self.folders.log)
-            modules = (*SUPERVISOR, *self.modules)
-            self._pipe.write(start_message("start", modules, options, same_python=True))
-        except (OSError, StreamLost) as error:
-            why = self.diagnosis() or str(error)
-            self.stop()
-            raise SandboxStartError(f"the sandbox did not start: {why}") from error
-        return self._pipe
+        argv = self.command([folders.python, "-c", boot()])
+        argv = ["/bin/sh", "-c", _SWEEP, folders.base, *argv]
+        self._pipe = pipe = ChildPipe(argv, env, folders.log)
+        modules = (*SUPERVISOR, *self.modules)
+        pipe.write(start_message("start", modules, options, same_python=True))
+        return pipe
 
     def command(self, plain: list[str]) -> list[str]:
         """The argv of the supervisor; a confined variant wraps it."""

@@ -1,0 +1,222 @@
+"""A kernel that a Jupyter Server has started, made one of ours.
+
+A server drops output past a rate, and cannot be told to wait. So output goes as displays of our
+own type, gathered, at a bounded rate, and within a credit that the host renews.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import threading
+from collections.abc import Mapping
+
+# by name: code that replaces the module's must not replace ours
+from json import dumps, loads
+from os import getpid
+from time import monotonic, sleep
+from types import SimpleNamespace
+
+from . import helper
+from .kernel import MARK, KernelWorld, adjust
+from .place import machine, move_in
+from .rawoutput import RawOutput
+from .textio import Writer
+
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
+if TYPE_CHECKING:
+    from typing import Any
+
+OUTPUT = "application/vnd.code-sandboxes.output"
+CREDIT = 1 << 20  # characters that may be under way
+PIECE = 1 << 18  # characters of a message
+BURST, RATE = 900, 600.0  # messages at once, and a second: below the 3,000 in 3 s of a server
+GATHER = 0.02  # seconds between two pieces of output, where messages are short
+FLUSH_SECONDS = 10.0
+
+asking = threading.local()  # .now: this thread holds no more output back, it waits for the host
+
+
+class Pace:
+    """Messages go out no faster than a server passes them on."""
+
+    def __init__(self) -> None:
+        self._left, self._last = float(BURST), monotonic()
+        self._lock = threading.Lock()
+
+    @property
+    def short(self) -> bool:
+        """Whether messages should be gathered, as half of what may go out at once has."""
+        return self._left + (monotonic() - self._last) * RATE < BURST / 2
+
+    def wait(self) -> None:
+        with self._lock:
+            now = monotonic()
+            self._left = min(BURST, self._left + (now - self._last) * RATE) - 1
+            self._last = now
+            missing = -self._left
+        if missing > 0:
+            sleep(missing / RATE)
+
+
+class ForeignWorld(KernelWorld):
+    """helper.World; every request has a number, since an answer can come too late."""
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self._numbering = self._sent = self._unpaid = 0
+        self.pace = Pace()
+        self._paying = threading.Lock()
+        self.streams: tuple[Stream, ...] = ()
+
+    # output -----------------------------------------------------------------------------
+    def tell(self, out: str, stream: str) -> None:
+        """Output, in pieces; waits for credit."""
+        text = out.encode("utf-8", "backslashreplace").decode()
+        for at in range(0, len(text), PIECE):
+            piece = text[at : at + PIECE]
+            with self._paying:
+                if self._unpaid + len(piece) > CREDIT:
+                    with self._one:
+                        self._exchange("credit", {})
+                    self._unpaid = 0
+                self._unpaid += len(piece)
+            self.pace.wait()
+            self._sent += 1
+            content = {"data": {OUTPUT: piece}, "metadata": {"name": stream, "n": self._sent}}
+            kernel = self._kernel
+            kernel.session.send(
+                kernel.iopub_socket,
+                "display_data",
+                content | {"transient": {}},
+                kernel.get_parent("shell"),
+                ident=b"display_data",
+            )
+
+    def sent(self) -> None:
+        """Until what was told is on its way."""
+        done = threading.Event()
+        self._kernel.iopub_thread.schedule(done.set)
+        done.wait(FLUSH_SECONDS)
+
+    def drain(self, *_: Any) -> None:
+        """Send what was printed so far."""
+        for stream in self.streams:
+            stream.drain()
+
+    def after_output(self, publish: Any) -> Any:
+        """The same, after what was printed before it, and no faster than a server allows."""
+
+        def later(*args: Any, **kwargs: Any) -> Any:
+            self.drain()
+            self.pace.wait()
+            return publish(*args, **kwargs)
+
+        return later
+
+    # requests ---------------------------------------------------------------------------
+    def ask(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        if getpid() != self._pid:
+            raise RuntimeError("only the interpreter itself can ask the host, not a forked child")
+        self.drain()
+        with self._one:  # the kernel has one stdin
+            said = self._exchange(kind, payload)
+            if "pieces" in said:  # a server takes no message over 10 MiB
+                pieces = [self._exchange("more", {})["piece"] for _ in range(said["pieces"])]
+                said = loads("".join(pieces))
+        return said
+
+    def _exchange(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        self._numbering += 1
+        asked = {"n": self._numbering, "after": self._sent, "kind": kind, "payload": payload}
+        asking.now = True
+        try:
+            while True:
+                said: dict[str, Any] = loads(self._raw_input(MARK + dumps(asked)))
+                if said.get("n") == asked["n"]:  # else the answer to what was interrupted
+                    return said
+        finally:
+            asking.now = False
+
+
+class Stream(Writer):
+    """Standard output or error; `flush` waits until the output is on its way."""
+
+    world: ForeignWorld
+
+    def flush(self) -> None:
+        """Send what waits; in a burst of flushes, soon."""
+        recent = monotonic() - self._last < GATHER
+        if recent and self._size < PIECE and self.world.pace.short and self._flusher.is_alive():
+            self._later()
+        else:
+            self.drain()
+
+    def drain(self) -> None:
+        """Send what waits, now."""
+        if getattr(asking, "now", False) or getpid() != self._pid:
+            return
+        waiting = self._size
+        super().flush()
+        if waiting:
+            self.world.sent()
+
+    def set_parent(self, parent: Any) -> None:
+        """ipykernel says whose output follows; we ask it when we send."""
+
+
+def own_streams(world: ForeignWorld) -> list[RawOutput]:
+    """Replace the kernel's streams, and what its descriptors 1 and 2 lead to."""
+    streams, raw = [], []
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = Stream(world.tell, name, number)
+        stream.world = world
+        reading, writing = os.pipe()
+        os.dup2(writing, number)
+        os.close(writing)
+        raw.append(RawOutput(reading, stream.write_now))
+        streams.append(stream)
+
+    def settle() -> None:
+        for output in raw:
+            output.settle()
+
+    for stream in streams:
+        stream.before_text = settle  # type: ignore[method-assign]
+    world.streams = tuple(streams)
+    sys.stdout, sys.stderr = streams
+    return raw
+
+
+def main(
+    base: str, machine_name: str, cwd: str, env: dict[str, str], python: str, own: str
+) -> None:
+    """Called by the code that the owner has this kernel execute.
+
+    Args:
+        own: where the sandbox's own packages lie.
+    """
+    if machine_name != machine() or not os.path.isdir(base):
+        raise RuntimeError("the server starts its kernels on several machines")
+    shell = sys.modules["IPython"].get_ipython()
+    move_in(env, cwd)
+    sys.executable = python  # `%pip` and children install into, and run, the sandbox's own
+    before = len(sys.path)
+    site.addsitedir(own)
+    added = [path for path in sys.path[before:] if path == own]
+    sys.path[:] = [*sys.path[:1], *added, *(p for p in sys.path[1:] if p not in added)]
+    world = ForeignWorld(shell)
+    raw = own_streams(world)
+    adjust(SimpleNamespace(shell=shell, kernel=shell.kernel), raw)
+    helper.world = world
+    shell.events.register("post_run_cell", world.drain)  # after what `adjust` has registered
+    for owner, name in (
+        (shell.display_pub, "publish"),
+        (shell.display_pub, "clear_output"),
+        (shell.displayhook, "finish_displayhook"),
+        (shell, "_showtraceback"),
+    ):
+        setattr(owner, name, world.after_output(getattr(owner, name)))
+    shell.history_manager.enabled = False
+    shell.colors = "nocolor"

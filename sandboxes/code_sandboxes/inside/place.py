@@ -1,0 +1,108 @@
+"""A place on a machine that is somebody else's: a home, packages of its own, an environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import sysconfig
+import tempfile
+from contextlib import suppress
+
+MARKER = "CODE_SANDBOXES_ID"  # in the environment of everything that belongs to a sandbox
+# what a Jupyter Server gives its kernels for its own ends, credentials among it
+OF_THE_SERVER = ("JPY_", "JUPYTER_TOKEN", "JUPYTERHUB_", "KERNEL_AUTH_TOKEN", "PYTEST_CURRENT_TEST")
+
+
+class Place:
+    """One directory with mode 0700, which `remove` takes away with all that is in it.
+
+    Args:
+        id: the sandbox's; the mark by which its processes are found.
+        working_dir: where code starts, below the home; None for the home itself.
+        env: the caller's variables.
+    """
+
+    def __init__(self, id: str, working_dir: str | None, env: dict[str, str]) -> None:
+        self.id = id
+        self.base = os.path.realpath(tempfile.mkdtemp(prefix="cs-"))
+        self.home, self.tmp, self.venv = (f"{self.base}/{n}" for n in ("home", "tmp", "venv"))
+        for folder in (self.home, self.tmp):
+            os.mkdir(folder, 0o700)
+        self.cwd = os.path.normpath(f"{self.home}/{working_dir}") if working_dir else self.home
+        os.makedirs(self.cwd, mode=0o700, exist_ok=True)
+        self.python = f"{self.venv}/bin/python"
+        self.site = self._make_venv()
+        self.env = {
+            "HOME": self.home,
+            "TMPDIR": self.tmp,
+            "VIRTUAL_ENV": self.venv,
+            "PATH": f"{self.venv}/bin:" + os.environ.get("PATH", os.defpath),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **env,
+            MARKER: id,
+        }
+
+    def _make_venv(self) -> str:
+        """A virtual environment upon the kernel's Python; where packages go in it."""
+        scheme = {"base": self.venv, "platbase": self.venv}
+        site = sysconfig.get_path("purelib", "venv", vars=scheme)
+        os.makedirs(site)
+        os.mkdir(f"{self.venv}/bin")
+        for name in ("python", "python3"):
+            os.symlink(os.path.abspath(sys.executable), f"{self.venv}/bin/{name}")
+        with open(f"{self.venv}/bin/pip", "w") as pip:
+            pip.write(f'#!/bin/sh\nexec {self.python} -m pip "$@"\n')
+        os.chmod(f"{self.venv}/bin/pip", 0o755)
+        base = getattr(sys, "_base_executable", "") or sys.executable
+        with open(f"{self.venv}/pyvenv.cfg", "w") as settings:
+            settings.write(f"home = {os.path.dirname(os.path.realpath(base))}\n")
+            settings.write("include-system-site-packages = false\n")
+        folders = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+        with open(f"{site}/_server.pth", "w") as lines:
+            lines.writelines(f"import site; site.addsitedir({path!r})\n" for path in folders)
+        return site
+
+    def described(self) -> dict[str, object]:
+        """What an interpreter must know to move in."""
+        names = ("base", "cwd", "env", "python", "site")
+        return {name: getattr(self, name) for name in names} | {"machine": machine()}
+
+    def remove(self) -> None:
+        """Take it away; what code made unreadable too."""
+        shutil.rmtree(self.base, ignore_errors=True)
+        if os.path.exists(self.base):
+            for folder, _, _ in os.walk(self.base):
+                with suppress(OSError):
+                    os.chmod(folder, 0o700)
+            shutil.rmtree(self.base, ignore_errors=True)
+
+
+def move_in(env: dict[str, str], cwd: str) -> None:
+    """Make this process one of the sandbox's."""
+    for name in list(os.environ):
+        if name.startswith(OF_THE_SERVER):
+            del os.environ[name]
+    os.environ.update(env)
+    os.chdir(cwd)
+    tempfile.tempdir = None  # found again, by the new TMPDIR
+
+
+def machine() -> str:
+    """What is the same for two processes that can signal each other."""
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid") + os.uname().nodename
+    return os.uname().nodename
+
+
+def kill_marked(id: str) -> None:
+    """Kill what carries the sandbox's mark, wherever it has been re-parented to; Linux only."""
+    if sys.platform != "linux":
+        return
+    mark = f"{MARKER}={id}".encode()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid():
+            with suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
+                if mark in file.read().split(b"\0"):
+                    os.kill(int(entry), signal.SIGKILL)
