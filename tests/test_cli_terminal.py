@@ -24,8 +24,9 @@ while True:
 """
 WAITING = """
 import os, time
-print(os.environ["HOME"], flush=True)
-try: time.sleep(60)
+try:
+    print(os.environ["HOME"], flush=True)
+    time.sleep(60)
 finally: print("cleaned")
 """
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import pytest
 
 from code_sandboxes import Sandbox
-from code_sandboxes.testing import Conformance
+from code_sandboxes.testing import Conformance, Hostile
 
 
 class TestLocalEval(Conformance):
@@ -16,6 +16,18 @@ class TestLocalEval(Conformance):
 
 class TestLocalJupyter(Conformance):
     """A Jupyter kernel."""
+
+    variant = "local-jupyter"
+
+
+class TestHostileLocalEval(Hostile):
+    """Hostile code in a plain child."""
+
+    variant = "local-eval"
+
+
+class TestHostileLocalJupyter(Hostile):
+    """Hostile code in a Jupyter kernel."""
 
     variant = "local-jupyter"
 

@@ -19,6 +19,10 @@ DETACHED_LIFETIME = 3600.0
 # the names that `create()` takes, where they differ from the fields
 _KEYWORDS = {"env": "env_vars", "cpu": "cpu_limit"}
 _MEGABYTES = {"memory", "disk"}  # keywords in MB, whose fields `*_limit` are in bytes
+_TEXTS = (
+    *("environment", "gpu", "working_dir", "snapshot_name"),
+    *("runtime", "server_url", "token"),
+)
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
 
 
@@ -73,6 +77,7 @@ class SandboxConfig:
     token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        self._check_types()
         check_timeout(self.timeout)
         _positive("max_lifetime", self.max_lifetime, "seconds")
         _positive("memory_limit", self.memory_limit, "bytes (the keyword `memory` is in MB)")
@@ -98,11 +103,22 @@ class SandboxConfig:
                     f"working_dir {self.working_dir!r} is no path inside the sandbox"
                 )
 
+    def _check_types(self) -> None:
+        for name in _TEXTS:
+            if not isinstance(value := getattr(self, name), str | None):
+                raise ConfigurationError(f"{name} is a string, not a {type(value).__name__}")
+        for name in ("confined", "writable_root"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ConfigurationError(f"{name} is True or False, not {value!r}")
+        if not isinstance(self.max_output, int):
+            raise ConfigurationError(f"max_output is a whole number, not {self.max_output!r}")
+
     def _check_hosts(self) -> None:
-        if isinstance(self.allowed_hosts, str):
-            raise ConfigurationError("allowed_hosts is a list of hosts, not one string")
-        for host in self.allowed_hosts:
-            if not _HOST.fullmatch(host):
+        hosts = self.allowed_hosts
+        if isinstance(hosts, str | bytes) or not isinstance(hosts, Sequence):
+            raise ConfigurationError(f"allowed_hosts is a list of hosts, not {hosts!r}")
+        for host in hosts:
+            if not isinstance(host, str) or not _HOST.fullmatch(host):
                 raise ConfigurationError(
                     f"allowed_hosts: {host!r} is not `host`, `*.suffix` or `host:port`"
                 )
@@ -121,7 +137,11 @@ class SandboxConfig:
             raise ConfigurationError("token is a string of printable ASCII characters")
         if self.server_url is None:
             return
-        parts = urlsplit(self.server_url)
+        try:
+            parts = urlsplit(self.server_url)
+            parts.port  # noqa: B018 - it is not looked at before
+        except ValueError as error:
+            raise ConfigurationError(f"server_url is no address: {error}") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError("server_url is an address like https://host:8888/base")
         if "@" in parts.netloc or parts.query or parts.fragment:

@@ -188,7 +188,7 @@ class Lines:
         """The lines that this chunk completes."""
         text = event.text
         if self._after_return and text.startswith("\n"):
-            text = text[1:]
+            text, self._after_return = text[1:], False
         if text:
             self._after_return = text.endswith("\r")
         pieces = (self._rest + text).replace("\r\n", "\n").replace("\r", "\n").split("\n")

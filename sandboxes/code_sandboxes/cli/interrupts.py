@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import sys
 import threading
 import time
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Self
 
@@ -32,15 +33,19 @@ class CtrlC:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self.pressed, self.killed, self.reading = 0, False, False
-        # a signal handler may come at any moment: it may touch no lock, and only put() is safe
-        self._presses: SimpleQueue[bool] = SimpleQueue()
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
         self._thread = threading.Thread(target=self._watch, daemon=True, name="ctrl-c")
         self._before: Any = None
+        self._woke = -1
 
     def __enter__(self) -> Self:
         main = threading.current_thread() is threading.main_thread()
         # who ignores it (nohup, a background job) goes on ignoring it
         if main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            # The signal itself writes to the pipe. A handler in Python would not do: it runs
+            # when the main thread comes to it, which may be about to wait for the code.
+            self._woke = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
             self._before = signal.signal(signal.SIGINT, self._press)
         self._thread.start()
         return self
@@ -48,29 +53,34 @@ class CtrlC:
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
-        self._presses.put(False)
+            signal.set_wakeup_fd(self._woke)
+        os.write(self._write, b"\0")
         self._thread.join()
+        os.close(self._read)
+        os.close(self._write)
 
     def _press(self, number: int, frame: FrameType | None) -> None:
         self.pressed += 1
         if self.pressed > 1 or self.reading:
             raise KeyboardInterrupt
-        self._presses.put(True)
-
-    def interrupt(self) -> None:
-        """What the first Ctrl-C does."""
-        self._presses.put(True)
 
     def _watch(self) -> None:
-        if not self._presses.get():
+        if not self._next():
             return
         with suppress(SandboxError):  # it has ended by itself
             self._sandbox.interrupt()
-        try:
-            self._presses.get(timeout=GRACE)
-        except Empty:
-            self.killed = True
+        again = self._next(GRACE)
+        if again is not False:
+            self.killed = again is None
             self._sandbox.kill()
+
+    def _next(self, seconds: float | None = None) -> bool | None:
+        """Wait: True for Ctrl-C, False for the end of all this, None if nothing came in time."""
+        while select.select([self._read], [], [], seconds)[0]:
+            number = os.read(self._read, 1)[0]
+            if number in (0, signal.SIGINT):  # not another signal, which this process handles
+                return number != 0
+        return None
 
 
 class Answers:
@@ -100,7 +110,6 @@ class Answers:
         except KeyboardInterrupt:
             if self._ctrl_c.pressed > 1:
                 raise
-            self._ctrl_c.interrupt()
             time.sleep(_ARRIVAL)  # so that the code sees the interrupt, and not an end of file
             raise EOFError("interrupted") from None
         finally:

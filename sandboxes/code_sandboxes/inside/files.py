@@ -45,7 +45,15 @@ class Files:
 
     def resolve(self, path: str) -> str:
         """The path that code must use."""
-        return os.path.normpath("/".join([self.root.rstrip("/"), *self.parts(path)]))
+        kept: list[str] = []
+        for part in self.parts(path):
+            if part != "..":
+                kept.append(part)
+            elif kept:
+                kept.pop()
+            elif self.root != "/":
+                raise PermissionError(errno.EACCES, "the path leads out of the sandbox")
+        return "/".join([self.root.rstrip("/"), *kept]) or "/"
 
     @contextmanager
     def parent(
@@ -183,7 +191,10 @@ class Files:
 
         wanted = "/".join(["", *self.parts(pattern)])
         fixed = wanted[: re.search(r"[*?\[]|$", wanted).start()].rpartition("/")[0]  # type: ignore[union-attr]
-        matches = re.compile(translate(wanted)).fullmatch
+        try:
+            matches = re.compile(translate(wanted)).fullmatch
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no pattern: {error}") from error
         start = self.root.rstrip("/") + fixed
         depth = None if "**" in wanted else wanted.count("/") - fixed.count("/")
         if not self.exists(start or "/"):
@@ -266,9 +277,9 @@ def translate(pattern: str) -> str:
             out, at = out + ".*", at + 2
         elif pattern[at] in "*?":
             out, at = out + ("[^/]*" if pattern[at] == "*" else "[^/]"), at + 1
-        elif pattern[at] == "[" and (end := pattern.find("]", at + 2)) > 0:
-            inner = pattern[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            out, at = out + "[" + ("^" + inner[1:] if inner[0] == "!" else inner) + "]", end + 1
+        elif found := re.compile(r"\[(!?)([^/][^]]*)\]").match(pattern, at):
+            inner = re.sub(r"([\\\[\]^&~|])", r"\\\1", found[2])
+            out, at = f"{out}(?!/)[{found[1] and '^'}{inner}]", found.end()
         else:
             out, at = out + re.escape(pattern[at]), at + 1
     return out

@@ -53,6 +53,13 @@ class Services:
             return
         except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             reply = {"error": self._said(error)}
+        except BaseException as error:  # a mistake of ours: nobody must wait for its answer
+            self._reply(stream, {"error": [type(error).__name__, None, str(error)]})
+            raise
+        self._reply(stream, reply)
+
+    @staticmethod
+    def _reply(stream: Stream, reply: dict[str, Any] | None) -> None:
         with suppress(StreamLost):
             if reply is not None:
                 stream.tell(reply)

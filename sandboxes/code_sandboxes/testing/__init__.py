@@ -7,6 +7,8 @@
     class TestMyVariant(Conformance):
         variant = "my-variant"
 
+`Hostile` has the cases for hostile code, and is used in the same way.
+
 Cases that need a capability which the variant does not claim are skipped with its reason.
 Needs pytest.
 """
@@ -24,7 +26,7 @@ from .lifetime_cases import LifetimeCases
 from .package_cases import PackageCases
 from .stopping_cases import StoppingCases
 
-__all__ = ["Case", "Conformance"]
+__all__ = ["Case", "Conformance", "Hostile"]
 
 
 class Conformance(
@@ -36,8 +38,9 @@ class Conformance(
     CommandCases,
     PackageCases,
     LifetimeCases,
-    HostileCases,
-    FloodCases,
-    AttackCases,
 ):
-    """All cases. Set `variant`, and `options` for `Sandbox.create`."""
+    """What every variant must do. Set `variant`, and `options` for `Sandbox.create`."""
+
+
+class Hostile(HostileCases, FloodCases, AttackCases):
+    """What hostile and odd code must not do: for a variant that starts its own interpreters."""

@@ -50,7 +50,7 @@ class Survivor(Case):
             again = sandbox.run_code("print('again')\n40 + 2", timeout=10)
         assert again.success, again
         assert again.text == "42"
-        assert again.stdout.endswith("again\n")  # threads of former code may print, too
+        assert "again" in again.stdout  # what former code has started may print, too
         sandbox.set_variable("given", [1, "two"])
         assert sandbox.get_variable("given") == [1, "two"]
         assert "given" in [variable.name for variable in sandbox.list_variables()]

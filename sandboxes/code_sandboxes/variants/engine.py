@@ -100,11 +100,13 @@ class Engine:
         with self.asking("build the image"):
             text, given = BytesIO(dockerfile), dict(arguments)
             told = self.api.build(fileobj=text, tag=tag, buildargs=given, forcerm=True, decode=True)
-            for said in told:
-                if "error" in said:
-                    raise SandboxGoneError(f"the image cannot be built: {said['error'].strip()}")
+            failure = ""
+            for said in told:  # to its end, or the connection would stay open
+                failure = failure or str(said.get("error") or "").strip()
                 if line := str(said.get("stream") or said.get("status") or "").strip():
                     yield line
+        if failure:
+            raise SandboxGoneError(f"the image cannot be built: {failure}")
 
     def runtimes(self) -> list[str]:
         """The container runtimes that it knows."""

@@ -1,0 +1,231 @@
+"""Protocols and foldings hold for any input: found by hypothesis, checked against simple models."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from contextlib import suppress
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from code_sandboxes import SandboxError, printable
+from code_sandboxes.channels.worker import WorkerChannel
+from code_sandboxes.events import Done, Event, Output
+from code_sandboxes.fold import Fold, Kept, Lines
+from code_sandboxes.inside.mux import DATA, HEADER, MESSAGE, Mux, ProtocolError, Stream
+from code_sandboxes.machine import Machine
+from code_sandboxes.text import shortened
+from properties import JSON, chunked, few
+
+
+# the multiplexer ------------------------------------------------------------------------
+def nothing(*_: object) -> None:
+    """A push that takes no notice."""
+
+
+@few
+@given(
+    data=st.data(),
+    sent=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 255), st.binary(max_size=300) | JSON),
+        max_size=12,
+    ),
+)
+def test_frames_arrive_however_they_are_cut(data: st.DataObject, sent: list[Any]) -> None:
+    wire = bytearray()
+    host = Mux(lambda frame: wire.extend(frame))
+    streams = [host.open({"op": n}, nothing) for n in range(4)]
+    expected: dict[int, list[Any]] = {stream.number: [] for stream in streams}
+    for which, lane, item in sent:
+        stream = streams[which]
+        if isinstance(item, bytes):
+            stream.post(lane, item)
+            expected[stream.number] += [(DATA, lane, item)] if item else []
+        else:
+            stream.tell(item)
+            expected[stream.number].append((MESSAGE, 0, item))
+    got: dict[int, list[Any]] = {}
+    opened: list[Any] = []
+
+    def on_open(stream: Stream, request: Any) -> None:
+        opened.append(request)
+        items = got[stream.number] = []
+        stream.listen(lambda _, kind, lane, payload: items.append((kind, lane, payload)))
+
+    inside = Mux(nothing, on_open)
+    for piece in data.draw(chunked(bytes(wire))):
+        inside.feed(piece)
+    assert opened == [{"op": n} for n in range(4)]
+    assert got == expected
+
+
+FRAME = st.builds(
+    lambda kind, lane, number, length, payload: (
+        HEADER.pack(kind, lane, number, len(payload) if length is None else length) + payload
+    ),
+    st.integers(0, 8),
+    st.integers(0, 255),
+    st.integers(0, 5),
+    st.none() | st.integers(0, 2**32 - 1),
+    st.binary(max_size=40)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.just(struct.pack(">I", 2**31)),
+)
+
+
+@few
+@given(data=st.data(), junk=st.lists(st.binary(max_size=40) | FRAME, max_size=8).map(b"".join))
+def test_any_bytes_are_frames_or_a_protocol_error(data: st.DataObject, junk: bytes) -> None:
+    for on_open in (None, nothing):
+        mux = Mux(nothing, on_open)
+        for n in range(3):
+            mux.open(n, nothing)
+        with suppress(ProtocolError):
+            for piece in data.draw(chunked(junk)):
+                mux.feed(piece)
+        mux.close()
+
+
+class Script:
+    """A pipe whose other end says what it was told to."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = iter([*filter(None, pieces), b""])
+
+    def read(self) -> bytes:
+        return next(self._pieces)
+
+    def write(self, data: bytes) -> None:
+        """Nobody listens."""
+
+    close = free = lambda self: None
+
+
+@few
+@given(data=st.data(), junk=st.lists(st.binary(max_size=40) | FRAME, max_size=8).map(b"".join))
+def test_a_hostile_supervisor_is_a_sandbox_that_is_gone(data: st.DataObject, junk: bytes) -> None:
+    with suppress(SandboxError):
+        machine = Machine(Script(data.draw(chunked(junk))))  # type: ignore[arg-type]
+        machine.wait_ready()
+        machine.call("file", verb="exists", path="x").result(5)
+
+
+# what an interpreter says ---------------------------------------------------------------
+class Quiet:
+    """The process of a WorkerChannel, without a process."""
+
+    ended = ""
+    paid = 0
+
+    def taken(self, size: int) -> None:
+        self.paid += size
+
+    def kill(self) -> None:
+        """It is dead already."""
+
+    def write(self, data: bytes) -> None:
+        self.said = json.loads(data)
+
+
+def channel() -> tuple[WorkerChannel, Quiet, list[Event]]:
+    made: Any = WorkerChannel.__new__(WorkerChannel)
+    events: list[Event] = []
+    made._rest, made._emit, made._run, made._process = bytearray(), None, 1, Quiet()
+    made.submit("", events.append)
+    return made, made._process, events
+
+
+@few
+@given(data=st.data(), texts=st.lists(st.text(min_size=1, max_size=50), max_size=8))
+def test_events_arrive_however_they_are_cut(data: st.DataObject, texts: list[str]) -> None:
+    made, process, events = channel()
+    lines = [{"out": text, "stream": "stdout"} for text in texts]
+    lines.append({"done": 3, "run": process.said["run"]})
+    wire = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    for piece in data.draw(chunked(wire)):
+        made._data(3, piece)
+    assert [event.text for event in events if isinstance(event, Output)] == texts
+    assert isinstance(events[-1], Done)
+    for event in events:
+        if isinstance(event, Output):
+            made.taken(event.size)
+    assert process.paid == len(wire)  # all the credit has gone back
+
+
+@few
+@given(
+    data=st.data(),
+    junk=st.lists(
+        st.binary(max_size=30)
+        | JSON.map(lambda value: json.dumps(value).encode() + b"\n")
+        | st.fixed_dictionaries(
+            {},
+            optional=dict.fromkeys(
+                ("out", "stream", "display", "main", "error", "ask", "kind", "done"), JSON
+            ),
+        ).map(lambda value: json.dumps(value).encode() + b"\n"),
+        max_size=6,
+    ).map(b"".join),
+)
+def test_any_bytes_of_an_interpreter_are_events_or_its_end(
+    data: st.DataObject, junk: bytes
+) -> None:
+    made, _, events = channel()
+    for piece in data.draw(chunked(junk)):
+        made._data(3, piece)
+    fold = Fold(1000)
+    for event in events:
+        fold.add(event)
+    assert repr(fold.execution()).encode()
+    assert [isinstance(event, Done) for event in events].count(True) <= 1
+
+
+# folding --------------------------------------------------------------------------------
+@few
+@given(
+    most=st.integers(1, 40),
+    pieces=st.lists(
+        st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(max_size=20)), max_size=12
+    ),
+)
+def test_head_and_tail_are_kept(most: int, pieces: list[Any]) -> None:
+    kept = Kept(most)
+    for stream, piece in pieces:
+        kept.add(stream, piece)
+    every = [(stream, byte) for stream, piece in pieces for byte in piece]
+    head, rest = every[: most - most // 2], every[most - most // 2 :]
+    tail = rest[max(0, len(rest) - most // 2) :]
+    assert kept.dropped == len(every) - len(head) - len(tail)
+    for name in ("stdout", "stderr"):
+        wanted = bytes(byte for stream, byte in head + tail if stream == name)
+        assert kept.bytes(name) == wanted  # type: ignore[arg-type]
+        whole = b"".join(piece for stream, piece in pieces if stream == name)
+        cut = len(whole) - len(wanted)
+        text = kept.text(name)  # type: ignore[arg-type]
+        assert (
+            (f"{cut:,} bytes left out" in text) if cut else text == whole.decode("utf-8", "replace")
+        )
+
+
+@few
+@given(chunks=st.lists(st.text(alphabet="ab\r\n\u2028", max_size=6), max_size=12))
+def test_lines_are_the_same_however_they_are_cut(chunks: list[str]) -> None:
+    lines = Lines(error=False)
+    got = [message.line for chunk in chunks for message in lines.add(Output(chunk))]
+    got += [message.line for message in lines.rest()]
+    *whole, rest = re.split("\r\n|\r|\n", "".join(chunks))
+    assert got == whole + ([rest] if rest else [])
+
+
+@few
+@given(text=st.text(), most=st.integers(0, 30))
+def test_shown_text_is_harmless(text: str, most: int) -> None:
+    clean = printable(text + "\x1b[31m\x1b]0;title\x07\u202e" + text)
+    assert clean == printable(clean)
+    assert not set(clean) & {"\x1b", "\x07", "\r", "\u202e", "\x9b"}
+    clean.encode()
+    short = shortened(text, most)
+    assert short == text if len(text) <= most else short.startswith(text[: most - most // 2])
