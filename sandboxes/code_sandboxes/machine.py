@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -124,9 +125,9 @@ class Machine:
 
         A kill must come through: a supervisor that does not answer it is given up.
         """
-        if number != signal.SIGKILL:
-            return self.call("signal", pid=pid, number=number, whole=whole)
         answer = self.call("signal", pid=pid, number=number, whole=whole)
+        if number != signal.SIGKILL or sys.is_finalizing():  # no thread can be started any more
+            return answer
         timer = threading.Timer(KILL_SECONDS, self._give_up)
         timer.daemon = True
         timer.start()

@@ -88,6 +88,10 @@ class FileCases(Case):
         assert [f.name for f in sandbox.files.glob("tree/**/x")] == ["x"]
         assert [f.name for f in sandbox.files.glob("tree/[ab]")] == ["a", "b"]
         assert sandbox.files.glob("nothing/*") == []
+        assert [f.name for f in sandbox.files.glob("tree/[!b]")] == ["a"]
+        assert sandbox.files.glob("tree[!a]a") == []  # a set is no separator
+        with pytest.raises(ConfigurationError):
+            sandbox.files.glob("[b-a]")
         with pytest.raises(NotADirectoryError):
             sandbox.files.list("tree/a")
         with pytest.raises(ConfigurationError):
@@ -245,6 +249,8 @@ class FileCases(Case):
                     call(path)
         with pytest.raises(OSError):
             sandbox.files.list("out")
+        with pytest.raises(OSError):
+            sandbox.files.resolve("../" * 9 + "etc")
         with pytest.raises(OSError):
             sandbox.files.move("in", "out/moved")
         sandbox.files.write("inward/x", "y")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,6 +33,20 @@ def missing() -> str:
     return ""
 
 
+def knock() -> None:
+    """See whether anybody is behind the engine's unix socket, if that is how it is reached.
+
+    The SDK leaves its own socket open where nobody is.
+
+    Raises:
+        OSError: nobody is there.
+    """
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if host.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(host.removeprefix("unix://"))
+
+
 @cache
 def _failures() -> tuple[type[Exception], ...]:
     from docker.errors import DockerException
@@ -52,6 +68,7 @@ class Engine:
         import docker
 
         try:
+            knock()
             connect: Any = vars(docker)["from_env"]  # the stubs there are do not know it
             self._client: Any = connect(timeout=ENGINE_SECONDS)  # asks for its version
         except _failures() as error:
