@@ -173,6 +173,7 @@ class Sandbox:
         """Run a piece of code, and wait for its end.
 
         What the code does wrong is in the result, never raised. Variables stay for the next call.
+        What its threads print after its end is output of the execution that runs then, or of none.
 
         Args:
             code: Python source, of any number of lines.
