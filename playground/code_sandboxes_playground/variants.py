@@ -191,4 +191,7 @@ def _probe(variant: str) -> tuple[str, bool]:
         return str(error), False
     create, confined = capabilities.get("create"), capabilities.get("confined")
     refusal = "" if create is None or create.supported else create.reason or "it is not available"
+    address = capabilities.get("server_url")
+    if not refusal and address is not None and address.supported:
+        refusal = "it needs a server's address, which this page does not ask for"
     return refusal, confined is not None and confined.supported
