@@ -62,8 +62,8 @@ class Pipe(Protocol):
     def read(self) -> bytes:
         """What there is, at least a byte; b"" at the end."""
 
-    def write(self, data: bytes) -> None:
-        """Write all of it."""
+    def write(self, *parts: bytes | memoryview) -> None:
+        """Write all of them, one after the other."""
 
     def close(self) -> None:
         """Hang up; unblocks a `read` in another thread."""

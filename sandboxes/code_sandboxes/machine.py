@@ -108,7 +108,7 @@ class Machine:
         """Note when the sandbox ends; the supervisor keeps the time itself."""
         self.expires = None if seconds is None else time.monotonic() + seconds
 
-    def open(self, push: Push, op: str, **arguments: Any) -> Stream:
+    def open(self, push: Push, op: str, *, views: bool = False, **arguments: Any) -> Stream:
         """A stream of the supervisor's protocol; `push` is called on the reading thread.
 
         Raises:
@@ -116,7 +116,7 @@ class Machine:
         """
         self._wake()  # code may have stopped it
         try:
-            return self.mux.open({"op": op, **arguments}, push)
+            return self.mux.open({"op": op, **arguments}, push, views=views)
         except StreamLost as error:
             raise self.loss() from error
 
@@ -154,12 +154,12 @@ class Machine:
             on_open: is given the stream, to send a body.
         """
         future: Future[Any] = Future()
-        pieces: list[bytes] = []
+        pieces: list[memoryview] = []
 
         def push(stream: Stream, kind: int, lane: int, payload: Any) -> None:
             if kind == DATA:
                 if on_data is not None:
-                    on_data(stream, payload)
+                    on_data(stream, bytes(payload))
                 else:
                     pieces.append(payload)
                     stream.taken(len(payload))
@@ -173,7 +173,7 @@ class Machine:
             elif kind in (RESET, END):
                 future.set_exception(self.loss())
 
-        stream = self.open(push, op, **arguments)
+        stream = self.open(push, op, views=True, **arguments)
         if on_open is not None:
             with suppress(StreamLost):  # the answer, or the loss, is in the future
                 on_open(stream)

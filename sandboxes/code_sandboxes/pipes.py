@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from .inside.mux import write_all
+
 PIECE = 1 << 18
 PIPE = 1 << 20
 
@@ -53,11 +55,9 @@ class ChildPipe:
         """See Pipe."""
         return os.read(self._out.fileno(), PIECE)
 
-    def write(self, data: bytes) -> None:
+    def write(self, *parts: bytes | memoryview) -> None:
         """See Pipe."""
-        view = memoryview(data)
-        while view:
-            view = view[self._in.write(view) or 0 :]
+        write_all(self._in.fileno(), *parts)
 
     def close(self) -> None:
         """See Pipe."""
@@ -134,9 +134,9 @@ class SocketPipe:
         """See Pipe."""
         return self._socket.recv(PIECE)
 
-    def write(self, data: bytes) -> None:
+    def write(self, *parts: bytes | memoryview) -> None:
         """See Pipe."""
-        self._socket.sendall(data)
+        write_all(self._socket.fileno(), *parts)
 
     def close(self) -> None:
         """See Pipe."""

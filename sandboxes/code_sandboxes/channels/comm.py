@@ -109,8 +109,9 @@ class CommPipe:
                 raise ConnectionError(self.why)
         return data
 
-    def write(self, data: bytes) -> None:
+    def write(self, *parts: bytes | memoryview) -> None:
         """See Pipe."""
+        data = b"".join(parts)
         try:
             if self._over.is_set():
                 raise BrokenPipeError("the connection to the supervisor has ended")

@@ -43,9 +43,10 @@ class Batches:
         self._changed = threading.Condition()
         threading.Thread(target=self._flush, daemon=True).start()
 
-    def write(self, data: bytes) -> None:
+    def write(self, *parts: bytes | memoryview) -> None:
         with self._changed:
-            self._pending += data
+            for part in parts:
+                self._pending += part
             if time.monotonic() - self._last > GATHER:
                 self._send()
             else:

@@ -9,6 +9,7 @@ thread that calls `feed` never writes.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import threading
 from collections import deque
@@ -30,6 +31,17 @@ PIECE = 1 << 17  # bytes of a frame at most, so that streams take turns
 MOST = 64 << 20  # bytes of a message at most: the other end may be hostile
 
 
+def write_all(descriptor: int, *parts: bytes | memoryview) -> None:
+    """Write all of them, one after the other, without joining them first."""
+    left = [memoryview(part) for part in parts]
+    while left:
+        done = os.writev(descriptor, left)
+        while left and done >= len(left[0]):
+            done -= len(left.pop(0))
+        if done:
+            left[0] = left[0][done:]
+
+
 class StreamLost(ConnectionError):
     """The other end, or the whole connection, is gone."""
 
@@ -43,6 +55,7 @@ class Stream:
 
     def __init__(self, mux: Mux, number: int, push: Push | None = None) -> None:
         self._mux, self.number, self._push = mux, number, push
+        self.views = False  # data may come as views, which saves copying it once
         self._changed = threading.Condition()
         self._items: deque[tuple[int, int, Any]] = deque()
         self._outbox: deque[tuple[int, memoryview]] = deque()
@@ -174,32 +187,37 @@ class Mux:
 
     def __init__(
         self,
-        write: Callable[[bytes], None],
+        write: Callable[..., None],  # of the parts of a frame
         on_open: Callable[[Stream, Any], None] | None = None,
         later: Callable[[Callable[[], None]], None] = lambda job: job(),
     ) -> None:
         self._write, self._on_open, self.later = write, on_open, later
         self._streams: dict[int, Stream] = {}
         self._writing, self._numbering = threading.Lock(), threading.Lock()
-        self._buffer = bytearray()
+        self._head = b""  # of the frame that comes in
+        self._frame, self._missing = (0, 0, 0), 0  # its kind, lane and stream; bytes to come
+        self._pieces: list[memoryview] = []  # of a message
         self._next = 1
         self.closed = False
 
-    def open(self, request: Any, push: Push) -> Stream:
+    def open(self, request: Any, push: Push, *, views: bool = False) -> Stream:
         with self._numbering:
             if self.closed:
                 raise StreamLost("the sandbox is gone")
             stream = Stream(self, self._next, push)
+            stream.views = views
             self._streams[stream.number] = stream
             self._next += 1
         self.write(OPEN, 0, stream.number, json.dumps(request).encode())
         return stream
 
     def write(self, kind: int, lane: int, number: int, payload: bytes | memoryview = b"") -> None:
-        frame = b"".join((HEADER.pack(kind, lane, number, len(payload)), payload))
+        if self.closed:  # the pipe's number may be another's by now
+            raise StreamLost("the sandbox is gone")
+        header = HEADER.pack(kind, lane, number, len(payload))
         try:
             with self._writing:
-                self._write(frame)
+                self._write(header, payload)
         except (OSError, ValueError) as error:  # ValueError: the pipe is closed at our end
             raise StreamLost("the sandbox is gone") from error
 
@@ -209,46 +227,61 @@ class Mux:
     def feed(self, data: bytes) -> None:
         """Take in bytes of the other end; never blocks on a stream.
 
+        Data is passed on as it comes, whole frame or not; a message once it is whole.
+
         Raises:
             ProtocolError: the bytes are no frames of ours.
         """
-        buffer, at = self._buffer, 0
-        buffer += data
-        while len(buffer) - at >= HEADER.size:
-            kind, lane, number, length = HEADER.unpack_from(buffer, at)
-            if not OPEN <= kind <= CREDIT or length > MOST:
-                raise ProtocolError(f"not a frame: kind {kind}, {length} bytes")
-            if len(buffer) - at - HEADER.size < length:
-                break
-            at += HEADER.size
-            with memoryview(buffer) as view:
-                payload = bytes(view[at : at + length])
-            at += length
-            try:
-                self._dispatch(kind, lane, number, payload)
-            except (
-                struct.error,
-                UnicodeDecodeError,
-                json.JSONDecodeError,
-                RecursionError,
-            ) as error:
-                raise ProtocolError(str(error)) from error
-        del buffer[:at]
+        at, view = 0, memoryview(data)
+        while at < len(data):
+            if self._missing == 0:
+                wanted = HEADER.size - len(self._head)
+                self._head += data[at : at + wanted]
+                at += wanted
+                if len(self._head) == HEADER.size:
+                    self._begin()
+                continue
+            piece = view[at : at + self._missing]
+            at += len(piece)
+            self._missing -= len(piece)
+            if self._frame[0] != DATA:
+                self._pieces.append(piece)
+                if self._missing:
+                    continue
+                piece, self._pieces = memoryview(b"".join(self._pieces)), []
+            self._dispatch_checked(piece)
 
-    def _dispatch(self, kind: int, lane: int, number: int, payload: bytes) -> None:
+    def _begin(self) -> None:
+        """A header is whole."""
+        kind, lane, number, length = HEADER.unpack(self._head)
+        if not OPEN <= kind <= CREDIT or length > MOST:
+            raise ProtocolError(f"not a frame: kind {kind}, {length} bytes")
+        self._head, self._missing, self._frame = b"", length, (kind, lane, number)
+        if not length:
+            self._dispatch_checked(memoryview(b""))
+
+    def _dispatch_checked(self, payload: memoryview) -> None:
+        try:
+            self._dispatch(*self._frame, payload)
+        except (struct.error, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise ProtocolError(str(error)) from error
+
+    def _dispatch(self, kind: int, lane: int, number: int, payload: memoryview) -> None:
         if kind == OPEN:
             if self._on_open is None:
                 raise ProtocolError("only the host opens streams")
             stream = self._streams[number] = Stream(self, number)
-            return self._on_open(stream, json.loads(payload))
+            return self._on_open(stream, json.loads(bytes(payload)))
         known = self._streams.get(number)
         if known is None:
             return None  # it was given up while this was under way
-        item: Any = payload if kind == DATA else None
-        if kind == CREDIT:
+        item: Any = None
+        if kind == DATA:
+            item = payload if known.views else bytes(payload)
+        elif kind == CREDIT:
             item = struct.unpack(">I", payload)[0]
         elif kind == MESSAGE:
-            item = json.loads(payload)
+            item = json.loads(bytes(payload))
         elif kind == RESET or (kind == END and self._on_open is None):
             self.forget(known)
             known.over = kind == END

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from .mux import DATA, END, RESET, WINDOW, Stream, StreamLost
+from .mux import DATA, END, RESET, WINDOW, Stream, StreamLost, write_all
 from .proctable import exit_notice, kill_tree, out_of_memory
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
@@ -59,12 +59,10 @@ def execute(spec: dict[str, Any], ends: list[int]) -> Child:
         raise
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write and close; a reader that has gone misses the rest."""
-    view = memoryview(data)
+def write_and_close(fd: int, data: bytes) -> None:
+    """A reader that has gone misses the rest."""
     with suppress(OSError):
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all(fd, data)
     os.close(fd)
 
 
@@ -259,7 +257,7 @@ class Process:
                 # a copy: ours may be closed, and its number used again, while we write
                 target = os.dup(end) if data and end is not None else None
             if data and target is not None:
-                write_all(target, data)
+                write_and_close(target, data)
             if data:
                 self._pay(stream, len(data))
 

@@ -114,6 +114,7 @@ class Services:
         return {"ok": None}
 
     def do_write(self, stream: Stream, path: str) -> dict[str, Any]:
+        stream.views = True
         with self.files.replace(path) as file:
             while (item := stream.receive())[0] == DATA:
                 view = memoryview(item[2])

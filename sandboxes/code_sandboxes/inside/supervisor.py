@@ -17,7 +17,7 @@ from functools import partial
 from queue import SimpleQueue
 
 from .forkserver import ForkServer
-from .mux import Mux, Stream
+from .mux import Mux, Stream, write_all
 from .proctable import adopt_orphans, kill_tree, table
 from .services import Services
 
@@ -37,7 +37,7 @@ class Supervisor(Services):
         super().__init__(options)
         self.detached = self.vacant = False  # vacant: from `detach` until somebody comes
         self.owners: SimpleQueue[socket.socket] = SimpleQueue()
-        self.mux = Mux(lambda data: None)
+        self.mux = Mux(lambda *parts: None)
         self._expiry: threading.Timer | None = None
 
     def expire_in(self, seconds: float | None) -> None:
@@ -51,7 +51,7 @@ class Supervisor(Services):
     def hang_up(self) -> None:
         """Close the connection to the owner; `serve` sets it."""
 
-    def connection(self, write: Callable[[bytes], None]) -> Mux:
+    def connection(self, write: Callable[..., None]) -> Mux:
         """A fresh multiplexer towards the owner."""
         start = self.threads.start
         self.mux = Mux(write, lambda stream, ask: start(self.answer, stream, ask), start)
@@ -94,7 +94,7 @@ class Supervisor(Services):
     def serve(
         self,
         read: Callable[[], bytes],
-        write: Callable[[bytes], None],
+        write: Callable[..., None],
         hang_up: Callable[[], None],
     ) -> None:
         """Serve one owner after another, until one leaves without detaching."""
@@ -112,7 +112,7 @@ class Supervisor(Services):
             hang_up()
             peer = self.owners.get()
             read = partial(peer.recv, 1 << 18)
-            write, hang_up = peer.sendall, peer.close
+            write, hang_up = partial(send, peer), peer.close
 
     def adopt(self) -> None:
         """What takes too long for the start; commands wait for it."""
@@ -136,6 +136,11 @@ class Supervisor(Services):
             dead = found
 
 
+def send(peer: socket.socket, *parts: bytes | memoryview) -> None:
+    """To the owner, or nowhere: the number of a closed socket may be another's by now."""
+    write_all(peer.fileno(), *parts)
+
+
 def supervise(options: dict[str, Any], forks: ForkServer | None, source: int, sink: int) -> None:
     """Serve the owner at the other end of two descriptors; returns when the sandbox has ended."""
     supervisor = Supervisor(options)
@@ -145,14 +150,9 @@ def supervise(options: dict[str, Any], forks: ForkServer | None, source: int, si
     supervisor.threads.start(supervisor.adopt)
     threading.Thread(target=supervisor.reap, daemon=True).start()
 
-    def write(data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(sink, view) :]
-
     def hang_up() -> None:
         with suppress(OSError):  # a second time
             os.close(sink)
 
-    supervisor.serve(partial(os.read, source, 1 << 18), write, hang_up)
+    supervisor.serve(partial(os.read, source, 1 << 18), partial(write_all, sink), hang_up)
     supervisor.end()

@@ -52,9 +52,9 @@ class AttachPipe:
         del buffer[:at]
         return b"".join(found)
 
-    def write(self, data: bytes) -> None:
+    def write(self, *parts: bytes | memoryview) -> None:
         """See Pipe."""
-        self._socket.sendall(data)
+        self._socket.sendall(b"".join(parts))  # it may be TLS
 
     def close(self) -> None:
         """See Pipe."""
