@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick]`: one run, every figure beside the raw way; prints a table.
+"""`python -m benchmarks [--quick] [--write]`: each figure beside the raw way, as a table.
 
 The machine may be noisy: what counts is the ratio, both sides being measured in turn.
 """
@@ -7,41 +7,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from code_sandboxes import Sandbox
 
-from . import ours, raw
+from . import containers, ours, raw
+from .measure import Row, side_by_side
 
 VARIANTS = ("local-eval", "local-jupyter")
 TEN = os.urandom(10 << 20)
-Row = tuple[str, str, float, dict[str, float], str]  # what, raw way, its ms, ours by variant, goal
-
-
-def timed(call: Callable[[], Any]) -> float:
-    """Seconds that a call takes, or says it took."""
-    start = time.perf_counter()
-    said = call()
-    taken = time.perf_counter() - start
-    return said if isinstance(said, float) else taken
-
-
-def side_by_side(count: int, *calls: Callable[[], Any]) -> list[float]:
-    """The median of each, in milliseconds, measured in turn."""
-    for call in calls:
-        call()
-    taken: list[list[float]] = [[] for _ in calls]
-    for _ in range(count):
-        for call, times in zip(calls, taken, strict=True):
-            times.append(timed(call))
-    return [statistics.median(times) * 1000 for times in taken]
 
 
 def python(code: str) -> Callable[[], None]:
@@ -54,10 +32,11 @@ def starts(few: int) -> list[Row]:
     bare, imported = side_by_side(2 * few, python("pass"), python("import code_sandboxes"))
     rows: list[Row] = [("import code_sandboxes", "python -c pass", bare, {"": imported}, "")]
     first = [ours.until_first_result(variant) for variant in VARIANTS]
-    bare, child, kernel, evaluated, jupyter = side_by_side(
-        few, python("pass"), lambda: None, raw.start_kernel, *first
+    bare, kernel, ready, evaluated, jupyter = side_by_side(
+        few, python("pass"), raw.start_kernel, ours.until_ready("local-eval"), *first
     )
-    rows.append(("create to first result", "python -c pass", bare, {"local-eval": evaluated}, "3"))
+    rows.append(("create", "python -c pass", bare, {"local-eval": ready}, "3"))
+    rows.append(("create to first result", "python -c pass", bare, {"local-eval": evaluated}, ""))
     rows.append(
         ("create to first result", "jupyter_client", kernel, {"local-jupyter": jupyter}, "0.5")
     )
@@ -103,7 +82,9 @@ def files(boxes: dict[str, Sandbox], many: int) -> list[Row]:
     transfers = [ours.write_and_read(box, TEN) for box in boxes.values()]
     plain, *taken = side_by_side(many // 5, partial(raw.write_and_read, TEN), *transfers)
     rows.append(("10 MB write + read", "plain files", plain, by_name(taken), "3"))
-    exists = [partial(box.files.exists, "f") for box in boxes.values()]
+    for box in boxes.values():
+        box.files.write("here", "")
+    exists = [partial(box.files.exists, "here") for box in boxes.values()]
     plain, *taken = side_by_side(many, partial(os.path.exists, __file__), *exists)
     rows.append(("files.exists", "os.path", plain, by_name(taken), "< 0.5 ms"))
     for box in boxes.values():
@@ -156,6 +137,7 @@ def main() -> None:
     finally:
         for box in boxes.values():
             box.terminate()
+    rows += containers.rows(few, many)
     lines = [table(rows), "", "Memory (PSS) of one of five open sandboxes, its processes together:"]
     lines += [f"- {variant}: {ours.memory(variant):.0f} MB" for variant in VARIANTS]
     text = "\n".join(lines)

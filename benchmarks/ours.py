@@ -6,28 +6,40 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from code_sandboxes import Output, Sandbox
 
 from .raw import TWENTY
 
 
-def start(variant: str) -> Callable[[], None]:
+def start(variant: str, **options: Any) -> Callable[[], None]:
     """From nothing to the first result, and its end."""
 
     def once() -> None:
-        with Sandbox.create(variant) as sandbox:
+        with Sandbox.create(variant, **options) as sandbox:
             assert sandbox.run_code("1").text == "1"
 
     return once
 
 
-def until_first_result(variant: str) -> Callable[[], float]:
+def until_ready(variant: str, **options: Any) -> Callable[[], float]:
+    """Seconds that `create` takes."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        with Sandbox.create(variant, **options):
+            return time.perf_counter() - began
+
+    return once
+
+
+def until_first_result(variant: str, **options: Any) -> Callable[[], float]:
     """Seconds from nothing to the first result."""
 
     def once() -> float:
         began = time.perf_counter()
-        with Sandbox.create(variant) as sandbox:
+        with Sandbox.create(variant, **options) as sandbox:
             sandbox.run_code("1")
             return time.perf_counter() - began
 
@@ -76,11 +88,12 @@ def first_line(sandbox: Sandbox) -> Callable[[], float]:
 
 
 def write_and_read(sandbox: Sandbox, data: bytes) -> Callable[[], None]:
-    """A file, there and back."""
+    """A new file, there and back, and its removal."""
 
     def once() -> None:
         sandbox.files.write("f", data)
         assert len(sandbox.files.read_bytes("f")) == len(data)
+        sandbox.files.remove("f")
 
     return once
 
