@@ -44,6 +44,20 @@ threading.Thread(target=box.run_code, args=(code,), daemon=True).start()
 """
 
 
+KILL_THE_SERVER = """
+import os, time
+with open("/proc/net/unix") as file:
+    sockets = {"socket:[" + line.split()[6] + "]" for line in file if "/.server-" in line}
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        if sockets & {os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")}:
+            os.kill(int(pid), 9)
+    except OSError:
+        pass
+time.sleep(30)
+"""
+
+
 def owner(code: str, *arguments: str) -> subprocess.Popen[str]:
     """A process that owns a sandbox; it says one line."""
     return subprocess.Popen(
@@ -128,15 +142,7 @@ def test_the_server_inside_is_killed() -> None:
     with create() as sandbox:
         sandbox.run_code("1")
         sandbox.files.write("kept", "x")
-        ran = sandbox.run_code(
-            "import os\n"
-            "for pid in filter(str.isdigit, os.listdir('/proc')):\n"
-            "    try:\n"
-            "        if b'A Jupyter Server beside' in open(f'/proc/{pid}/cmdline', 'rb').read():\n"
-            "            os.kill(int(pid), 9)\n"
-            "    except OSError: pass\n"
-            "import time; time.sleep(30)"
-        )
+        ran = sandbox.run_code(KILL_THE_SERVER)
         assert ran.error is not None
         assert (ran.error.name, ran.error.state_lost) == ("InterpreterDied", True)
         assert sandbox.run_code("open('kept').read()").text == "'x'"

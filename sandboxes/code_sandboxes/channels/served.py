@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Mapping
@@ -11,12 +10,10 @@ from queue import Empty
 from typing import Any
 
 from ..errors import SandboxError, SandboxGoneError, SandboxStartError
-from ..inside.mux import DATA, MESSAGE, Stream, StreamLost
-from ..inside.processes import STDIN
 from ..inside.services import SERVICE
+from ..inside.stream import DATA, MESSAGE, Stream, StreamLost
 from ..machine import Machine
 from ..text import printable
-from ..wire import source
 from .child import START_SECONDS
 from .door import Door
 from .jupyter import JupyterChannel
@@ -44,10 +41,7 @@ class KernelServer:
         if kept:
             machine.open(self._push, "attach", keep=NAME)
         else:
-            argv = ["python", "-c", source("server")]
-            stream = machine.open(self._push, "spawn", argv=argv, stdin=True, keep=NAME)
-            # on its stdin: what stands in a command line can be read by others
-            stream.post(STDIN, json.dumps(self.place).encode(), end=True)
+            machine.open(self._push, "spawn", main="server", options=self.place, keep=NAME)
         self._door = Door(machine, place["socket"])
         self._server = Server(f"http://127.0.0.1:{self._door.port}", place["token"])
 

@@ -21,7 +21,9 @@ SOON = 0.0002  # seconds; no child starts, prints and ends in less
 FLUSH = 0.02  # seconds between two flushes of printed output (ipykernel's own 0.2 is not live)
 PATIENCE = 3600.0  # seconds that a flush may take: as long as the owner does not read
 PIECE = 1 << 16  # characters of a message
-XPUB, XPUB_NODROP = 9, 69  # ZeroMQ's numbers
+KERNELS_OWN = ("IOPub", "Control", "Shell channel")  # threads that must not wait for the owner
+TYPE, XPUB, XPUB_NODROP, SNDHWM = 16, 9, 69, 23  # ZeroMQ's numbers
+QUEUE = 16  # messages that wait between the kernel and whoever reads them: ZeroMQ's own is 1,000
 
 
 def own_streams(raw_outputs: list[int]) -> list[RawOutput]:
@@ -42,17 +44,53 @@ def own_streams(raw_outputs: list[int]) -> list[RawOutput]:
         stream.buffer = io.FileIO(number, "wb", closefd=False)
         stream.close = stream.flush  # closed, it would silence all that follows
     keep_all(streams[0].pub_thread)
+    wait_for_shown(streams[0].pub_thread)
     return raw
+
+
+def short_queue(app: Any) -> None:
+    """Have a kernel that is not initialised yet queue few messages: they may be large."""
+    bind = app._bind_socket
+
+    def bind_socket(socket: Any, port: int) -> Any:
+        if socket.getsockopt(TYPE) == XPUB:
+            socket.setsockopt(SNDHWM, QUEUE)
+        return bind(socket, port)
+
+    app._bind_socket = bind_socket
 
 
 def keep_all(pub_thread: Any) -> None:
     """Have the publishing thread wait where its queue is full, instead of losing messages."""
 
     def set_option() -> None:
-        if pub_thread.socket.getsockopt(16) == XPUB:  # ZMQ_TYPE
+        if pub_thread.socket.getsockopt(TYPE) == XPUB:
             pub_thread.socket.setsockopt(XPUB_NODROP, 1)
 
     pub_thread.schedule(set_option)
+
+
+def wait_for_shown(pub_thread: Any) -> None:
+    """Have code wait for what it shows to be sent, as it does for what it prints."""
+    send, unsent = pub_thread.send_multipart, 0
+
+    def send_multipart(parts: Any, *args: Any, **options: Any) -> None:
+        nonlocal unsent
+        send(parts, *args, **options)
+        if threading.current_thread().name not in KERNELS_OWN:
+            unsent += sum(len(part) for part in parts)
+            if unsent >= PIECE:
+                unsent = 0
+                wait_until_sent(pub_thread)
+
+    pub_thread.send_multipart = send_multipart
+
+
+def wait_until_sent(publisher: Any) -> None:
+    """Until the publishing thread has sent what was queued so far."""
+    sent = threading.Event()
+    publisher.schedule(sent.set)
+    sent.wait(PATIENCE)
 
 
 def flush_for_good(stream: Any) -> None:
@@ -67,9 +105,7 @@ def flush_for_good(stream: Any) -> None:
     def flush() -> None:
         queue_it()
         if threading.current_thread() is not publisher.thread:
-            sent = threading.Event()
-            publisher.schedule(sent.set)
-            sent.wait(PATIENCE)
+            wait_until_sent(publisher)
 
     stream.flush = flush
 

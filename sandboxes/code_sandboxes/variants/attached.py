@@ -16,14 +16,18 @@ class AttachPipe:
 
     Args:
         attached: what the SDK gives for an attached connection.
+
+    Attributes:
+        socket: the connection itself.
+        errors: the end of what came on stderr.
+        heard: whether anything came on stdout.
     """
 
     def __init__(self, attached: Any) -> None:
         self._attached = attached
-        self._socket: socket.socket = getattr(attached, "_sock", attached)
+        self.socket: socket.socket = getattr(attached, "_sock", attached)
         self._buffer = bytearray()
-        self.errors = b""  # the end of what came on stderr
-        self.heard = False  # whether anything came on stdout
+        self.errors, self.heard = b"", False
 
     def read(self) -> bytes:
         """See Pipe."""
@@ -31,7 +35,7 @@ class AttachPipe:
             if data := self._parsed():
                 self.heard = True
                 return data
-            piece = self._socket.recv(PIECE)
+            piece = self.socket.recv(PIECE)
             if not piece:
                 return b""
             self._buffer += piece
@@ -54,12 +58,12 @@ class AttachPipe:
 
     def write(self, *parts: bytes | memoryview) -> None:
         """See Pipe."""
-        self._socket.sendall(b"".join(parts))  # it may be TLS
+        self.socket.sendall(b"".join(parts))  # it may be TLS
 
     def close(self) -> None:
         """See Pipe."""
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # a mere close keeps it open for a `recv`
+            self.socket.shutdown(socket.SHUT_RDWR)  # a mere close keeps it open for a `recv`
 
     def free(self) -> None:
         """See Pipe."""
@@ -67,4 +71,4 @@ class AttachPipe:
         if response is not None:  # it holds the connection: whole, or it complains when collected
             response.close()
         self._attached.close()
-        self._socket.close()
+        self.socket.close()

@@ -8,6 +8,7 @@ from ..errors import SandboxError
 from ..kernel import Capability
 from .container import LABEL
 from .engine import BUILD, IMAGE, Engine
+from .not_yet import NOT_HERE
 
 YES = Capability(True)
 KINDS = (  # what an engine that answers makes possible
@@ -18,7 +19,7 @@ KINDS = (  # what an engine that answers makes possible
 )
 NEVER = {
     "confined": Capability(False, "a container is confined as it is"),
-    "snapshot_name": Capability(False, "snapshots are not in this version"),
+    **NOT_HERE,
     "network_policy=allowlist": Capability(
         False, "an allowlist needs an egress proxy, which is not in this version"
     ),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,6 +12,7 @@ from typing import Any
 from ..errors import MissingExtraError, SandboxError, SandboxGoneError, UnsupportedError
 from .attached import AttachPipe
 from .container import LABEL, NETWORK, owner_is_dead
+from .engine_address import BY_SSH, address, keep_alive, knock
 
 IMAGE = "code-sandboxes-jupyter:latest"
 BUILD = f"docker build -t {IMAGE} -f docker/Dockerfile ."
@@ -31,20 +30,6 @@ def missing() -> str:
         if find_spec(name) is None:
             return EXTRA.format(name)
     return ""
-
-
-def knock() -> None:
-    """See whether anybody is behind the engine's unix socket, if that is how it is reached.
-
-    The SDK leaves its own socket open where nobody is.
-
-    Raises:
-        OSError: nobody is there.
-    """
-    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-    if host.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(host.removeprefix("unix://"))
 
 
 @cache
@@ -65,10 +50,13 @@ class Engine:
     def __init__(self) -> None:
         if why := missing():
             raise MissingExtraError(why)
+        self._address = address()
+        if self._address.startswith("ssh://"):
+            raise UnsupportedError(BY_SSH)
         import docker
 
         try:
-            knock()
+            knock(self._address)
             connect: Any = vars(docker)["from_env"]  # the stubs there are do not know it
             self._client: Any = connect(timeout=ENGINE_SECONDS)  # asks for its version
         except _failures() as error:
@@ -89,6 +77,7 @@ class Engine:
             SandboxGoneError: it failed.
         """
         try:
+            knock(self._address)  # it may have ended since
             yield
         except SandboxError:
             raise
@@ -97,16 +86,21 @@ class Engine:
 
     def image(self, name: str) -> Mapping[str, Any] | None:
         """What is known of an image; None if it is not there."""
-        from docker.errors import APIError
-
         try:
             with self.asking(f"tell of the image {name!r}"):
                 found: Mapping[str, Any] = self.api.inspect_image(name)
         except SandboxGoneError as error:
-            if isinstance(error.__cause__, APIError) and error.__cause__.is_client_error():
+            if self._refused(error):
                 return None  # there is none, or it is no name
             raise
         return found
+
+    @staticmethod
+    def _refused(error: SandboxGoneError) -> bool:
+        """Whether the engine has answered that there is no such thing."""
+        from docker.errors import APIError
+
+        return isinstance(error.__cause__, APIError) and error.__cause__.is_client_error()
 
     def build(self, dockerfile: bytes, tag: str, arguments: Mapping[str, str]) -> Iterator[str]:
         """Build an image that needs no context; what the engine says, line by line.
@@ -155,7 +149,7 @@ class Engine:
         """Attach to a container, and start it."""
         wanted = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         with self.asking("start the container"):
-            pipe = AttachPipe(self.api.attach_socket(container, params=wanted))
+            pipe = self._pipe(self.api.attach_socket(container, params=wanted))
             try:
                 self.api.start(container)
             except BaseException:
@@ -171,7 +165,13 @@ class Engine:
             made = self.api.exec_create(
                 container, argv, stdin=True, user=user, workdir="/", environment=dict(env or {})
             )
-            return AttachPipe(self.api.exec_start(made["Id"], socket=True))
+            return self._pipe(self.api.exec_start(made["Id"], socket=True))
+
+    @staticmethod
+    def _pipe(attached: Any) -> AttachPipe:
+        pipe = AttachPipe(attached)
+        keep_alive(pipe.socket)
+        return pipe
 
     def runs(self, container: str) -> bool:
         """Whether a container is there, and runs."""
@@ -183,13 +183,13 @@ class Engine:
 
     def mark_detached(self, container: str, id: str) -> None:
         """Let everybody see that it may be without an owner."""
-        with suppress(*_failures()):  # it is so already, or has ended
-            self.api.rename(container, id + DETACHED)
+        with suppress(SandboxGoneError), self.asking("rename the container"):
+            self.api.rename(container, id + DETACHED)  # it may be so already, or have ended
 
     def remove(self, container: str) -> None:
-        """End a container, if it has not ended."""
-        with suppress(*_failures()):  # it removes itself, perhaps just now
-            self.api.remove_container(container, force=True)
+        """End a container, if it has not ended; an engine that is away does so when it is back."""
+        with suppress(SandboxGoneError), self.asking("end the container"):
+            self.api.remove_container(container, force=True)  # it removes itself, perhaps just now
 
     def sandboxes(self) -> list[Mapping[str, Any]]:
         """All containers that are sandboxes, running or not."""

@@ -16,7 +16,7 @@ from ..errors import (
     SandboxStartError,
     UnsupportedError,
 )
-from ..inside.mux import StreamLost
+from ..inside.stream import StreamLost
 from ..kernel import Capability, Channel, Pipe
 from ..machine import Machine
 from ..text import printable
@@ -42,7 +42,7 @@ PRELOAD = [
     *("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell"),
 ]
 KERNELS, DOORSTEP = f"{HOME}/.kernels", f"{HOME}/.supervisor"
-MODULES = ("seccomp", *KERNEL)
+MODULES = ("seccomp", *KERNEL, "server")
 
 
 class LocalDocker:
