@@ -25,7 +25,7 @@ FOUNDATION = {"config", "errors", "events", "infos", "kernel", "models", "text"}
 # What callers hold: nothing below may know it.
 FACE = {
     *("aio", "aio_commands", "aio_files", "core", "sandbox", "commands", "process"),
-    *("file_calls", "files", "transfer", "packages", "contexts", "snapshots", "pool"),
+    *("file_calls", "files", "transfer", "packages", "contexts", "snapshots", "pausing", "pool"),
     *("__main__", "cli", "testing"),
 }
 
@@ -52,11 +52,11 @@ INSIDE_MAY_IMPORT: dict[str, set[str]] = {
 MOST_LINES, MOST_FUNCTION_LINES = 250, 40
 # path or path::function -> the most lines it may have, and why
 LONGER: dict[str, tuple[int, str]] = {
-    "code_sandboxes/core.py": (350, "one sandbox's whole life; every method is a few lines"),
-    "code_sandboxes/sandbox.py": (350, "every verb that a caller has: mostly docstrings"),
+    "code_sandboxes/core.py": (410, "one sandbox's whole life; every method is a few lines"),
+    "code_sandboxes/sandbox.py": (400, "every verb that a caller has: mostly docstrings"),
+    "code_sandboxes/aio.py": (280, "the same verbs, awaited"),
     "code_sandboxes/run.py": (300, "both drivers, one below the other, to be compared"),
     "code_sandboxes/inside/files.py": (290, "one service: a method for each verb"),
-    "code_sandboxes/inside/mux.py": (280, "one protocol, shared by both of its ends"),
     "code_sandboxes/inside/processes.py": (280, "a process and its pump, which need each other"),
     "code_sandboxes/testing/code_cases.py": (400, "cases of a suite: a list, no mechanism"),
     "code_sandboxes/testing/file_cases.py": (400, "cases of a suite: a list, no mechanism"),

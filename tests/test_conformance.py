@@ -6,6 +6,10 @@ import pytest
 
 from code_sandboxes import Sandbox
 from code_sandboxes.testing import Conformance, Hostile
+from code_sandboxes.testing.attack_cases import AttackCases
+from code_sandboxes.testing.flood_cases import FloodCases
+from code_sandboxes.testing.hostile_cases import HostileCases
+from code_sandboxes.testing.promise import SCALE
 
 
 class TestLocalEval(Conformance):
@@ -38,6 +42,23 @@ CONFINED = Sandbox.capabilities("local-jupyter")["confined"]
 @pytest.mark.skipif(not CONFINED.supported, reason=CONFINED.reason)
 class TestConfined(Conformance):
     """A Jupyter kernel in namespaces of its own."""
+
+    variant = "local-jupyter"
+    options: ClassVar[dict[str, Any]] = {"confined": True}
+
+
+@pytest.mark.skipif(not CONFINED.supported, reason=CONFINED.reason)
+class TestAttackedConfined(AttackCases):
+    """Code in the namespaces against the protocol with the host."""
+
+    variant = "local-jupyter"
+    options: ClassVar[dict[str, Any]] = {"confined": True}
+
+
+@pytest.mark.skipif(not CONFINED.supported, reason=CONFINED.reason)
+@pytest.mark.skipif(SCALE < 200, reason="the code below the namespaces is the same: `make soak`")
+class TestHostileConfined(HostileCases, FloodCases):
+    """All else that hostile code does."""
 
     variant = "local-jupyter"
     options: ClassVar[dict[str, Any]] = {"confined": True}

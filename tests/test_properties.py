@@ -15,7 +15,8 @@ from code_sandboxes import SandboxError, printable
 from code_sandboxes.channels.worker import WorkerChannel
 from code_sandboxes.events import Done, Event, Output
 from code_sandboxes.fold import Fold, Kept, Lines
-from code_sandboxes.inside.mux import DATA, HEADER, MESSAGE, Mux, ProtocolError, Stream
+from code_sandboxes.inside.mux import HEADER, Mux, ProtocolError
+from code_sandboxes.inside.stream import DATA, MESSAGE, Stream
 from code_sandboxes.machine import Machine
 from code_sandboxes.text import shortened
 from properties import JSON, chunked, few

@@ -13,22 +13,37 @@ from typing import TYPE_CHECKING, Any
 
 from .config import SandboxConfig
 from .errors import (
+    CloudError,
+    CloudUnavailableError,
     ConfigurationError,
+    CredentialsError,
+    CreditsError,
     ExecutionFailedError,
     FileError,
     MissingExtraError,
+    QuotaError,
     SandboxClosedError,
     SandboxError,
     SandboxExpiredError,
     SandboxGoneError,
     SandboxInUseError,
     SandboxNotFoundError,
+    SandboxPausedError,
     SandboxStartError,
+    SnapshotNotFoundError,
     UnknownVariantError,
     UnsupportedError,
 )
 from .events import Ask, Clear, Display, Done, Event, ExecutionError, Output, Started
-from .infos import Context, FileChange, FileInfo, ProcessInfo, SandboxInfo, VariableInfo
+from .infos import (
+    Context,
+    FileChange,
+    FileInfo,
+    ProcessInfo,
+    SandboxInfo,
+    Snapshot,
+    VariableInfo,
+)
 from .kernel import Capability
 from .models import CommandResult, ExecutionResult, OutputMessage, Result
 from .process import Process
@@ -46,9 +61,13 @@ __all__ = [
     "AsyncSandbox",
     "Capability",
     "Clear",
+    "CloudError",
+    "CloudUnavailableError",
     "CommandResult",
     "ConfigurationError",
     "Context",
+    "CredentialsError",
+    "CreditsError",
     "Display",
     "Done",
     "Event",
@@ -63,6 +82,7 @@ __all__ = [
     "OutputMessage",
     "Process",
     "ProcessInfo",
+    "QuotaError",
     "Result",
     "Sandbox",
     "SandboxClosedError",
@@ -73,7 +93,10 @@ __all__ = [
     "SandboxInUseError",
     "SandboxInfo",
     "SandboxNotFoundError",
+    "SandboxPausedError",
     "SandboxStartError",
+    "Snapshot",
+    "SnapshotNotFoundError",
     "Started",
     "UnknownVariantError",
     "UnsupportedError",

@@ -10,20 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any, Self, TypeVar, Unpack
 
-from . import registry
+from . import pausing, registry, snapshots
 from .aio_commands import AsyncCommands
 from .aio_files import AsyncFiles
 from .config import SandboxConfig, check_timeout
 from .core import DEFAULT, Core, Unset
 from .events import Event
 from .fold import Callbacks, Fold, OnOutput
-from .infos import Context, SandboxInfo, VariableInfo
+from .infos import Context, SandboxInfo, Snapshot, VariableInfo
 from .kernel import Capability
 from .models import CommandResult, ExecutionResult
 from .packages import pip_command
 from .requests import Answer, decode, encode, value_of
 from .run import drive_async
-from .sandbox import Contexts, CreateOptions, Names, Sandbox, Variables
+from .sandbox import Contexts, CreateOptions, Names, Sandbox, Snapshots, Variables
 
 T = TypeVar("T")
 # only what must block: asyncio's own executor has six threads on two cores
@@ -215,6 +215,33 @@ class AsyncSandbox:
     ) -> CommandResult:
         """See Sandbox.install_packages."""
         return await self.commands.run(pip_command(packages), timeout=timeout)
+
+    async def create_snapshot(self, name: str, *, description: str = "") -> Snapshot:
+        """See Sandbox.create_snapshot."""
+        return await blocking(snapshots.create, self._core, name, description)
+
+    @classmethod
+    async def list_snapshots(cls, variant: str | None = None) -> Snapshots:
+        """See Sandbox.list_snapshots."""
+        return await blocking(snapshots.listed, variant)
+
+    @classmethod
+    async def delete_snapshot(cls, name: str, *, variant: str | None = None) -> None:
+        """See Sandbox.delete_snapshot."""
+        await blocking(snapshots.delete, name, variant)
+
+    async def pause(self) -> None:
+        """See Sandbox.pause."""
+        await blocking(pausing.pause, self._core)
+
+    async def resume(self) -> None:
+        """See Sandbox.resume."""
+        await blocking(pausing.resume, self._core)
+
+    @property
+    def paused(self) -> bool:
+        """See Sandbox.paused."""
+        return self._core.paused is not None
 
     async def detach(self, max_lifetime: float | None = None) -> str:
         """See Sandbox.detach."""

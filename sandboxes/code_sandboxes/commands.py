@@ -10,7 +10,7 @@ from .core import DEFAULT, Core, Unset
 from .errors import UnsupportedError
 from .fold import Callbacks, Fold, OnOutput
 from .infos import ProcessInfo
-from .kernel import Administered
+from .kernel import Administered, OwnSystem
 from .machine import Machine
 from .models import CommandResult
 from .packages import system_install
@@ -109,6 +109,8 @@ class Commands:
     ) -> CommandResult:
         """Install packages of the sandbox's operating system, by its own package manager.
 
+        In a cloud, whether code may do that is up to the environment: the result says so.
+
         Args:
             packages: their names, for example ``["curl"]``.
             timeout: seconds.
@@ -119,6 +121,8 @@ class Commands:
         """
         self._core.machine.cwd  # noqa: B018 - raises where the sandbox is closed
         variant = self._core.variant
+        if isinstance(variant, OwnSystem):
+            return self.run(variant.as_root(system_install(packages)), timeout=timeout)
         if not isinstance(variant, Administered):
             able = variant.capabilities()["install_system_packages"]
             others = ", ".join(that_can("install_system_packages")) or "none on this machine"

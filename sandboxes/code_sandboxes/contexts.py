@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,16 @@ from .errors import SandboxError
 from .events import Done, Event, ExecutionError, Started, weight
 from .kernel import Channel, Emit
 from .requests import helper_code
+
+AGAIN = 0.05, 0.1, 0.2, 0.4  # seconds between an interrupt and its repetitions
+
+
+def after(waiting: Sequence[Future[Any]], do: Callable[[], None]) -> None:
+    """Call `do` when all of these are done, at once or on the thread that ends the last one."""
+    if not waiting:
+        do()
+    else:
+        waiting[0].add_done_callback(lambda _: after(waiting[1:], do))
 
 
 class Interpreter:
@@ -25,6 +36,7 @@ class Interpreter:
         self.closed = False
         self._waiting: deque[Callable[[], None]] = deque()
         self._busy, self._lock, self._opening = False, threading.Lock(), threading.Lock()
+        self.signals: list[Future[Any]] = []  # interrupts of former executions, under way
 
     @property
     def ready(self) -> bool:
@@ -106,7 +118,7 @@ class Turn:
         self._silent, self._offer = silent, offer
         self._channel: Channel | None = None
         self._cancelled = self._killed = self._over = False
-        self._ending = threading.Lock()
+        self._ending, self._finished = threading.Lock(), threading.Event()
         self._emit: Emit = lambda event: None
 
     def begin(self, emit: Emit) -> None:
@@ -133,16 +145,22 @@ class Turn:
         except (SandboxError, OSError) as error:
             self._fail(str(error))
             return
+        self._emit(Started())
+        signals, self._interpreter.signals = self._interpreter.signals, []
+        after(signals, lambda: self._make_offers(channel))
+
+    def _make_offers(self, channel: Channel) -> None:
         new = [name for name in self._offer if name not in self._interpreter.offered]
         if not new:
             self._run(channel)
             return
-        self._interpreter.offered.update(new)
 
         def offered(event: Event) -> None:
             if isinstance(event, Done) and event.state_lost:
                 self._fail("the interpreter ended")
             elif isinstance(event, Done):
+                if not self._cancelled:
+                    self._interpreter.offered.update(new)
                 self._run(channel)
             else:  # what a thread of former code prints belongs to no execution
                 channel.taken(weight(event))
@@ -153,9 +171,8 @@ class Turn:
         if self._cancelled:
             self._emit(ExecutionError("KeyboardInterrupt", "cancelled before it started"))
             self._ended(Done())
-            return
-        self._emit(Started())
-        channel.submit(self._code, self._pass_on, silent=self._silent)
+        elif not self._over:
+            channel.submit(self._code, self._pass_on, silent=self._silent)
 
     def _pass_on(self, event: Event) -> None:
         if isinstance(event, Done):
@@ -174,6 +191,7 @@ class Turn:
             if self._over:
                 return
             self._over = True
+        self._finished.set()
         if self._killed and not event.state_lost:  # its last word; the signal is under way
             event = replace(event, state_lost=True)
         if event.state_lost:
@@ -195,8 +213,26 @@ class Turn:
     def interrupt(self) -> None:
         """Interrupt the code, or see that it never starts."""
         self._cancelled = True
-        if self._channel is not None and not self._over:
-            self._channel.interrupt()
+        if self._signal(again=False):
+            threading.Thread(target=self._insist, daemon=True, name="sandbox-interrupt").start()
+
+    def _signal(self, *, again: bool) -> bool:
+        """Send an interrupt, if the execution is not over."""
+        with self._ending:  # held: none that is sent later can be missed by `_submit`
+            if self._channel is None or self._over:
+                return False
+            if (sent := self._channel.interrupt(again=again)) is not None:
+                self._interpreter.signals.append(sent)
+            return True
+
+    def _insist(self) -> None:
+        """Interrupt again while it runs.
+
+        The first can be lost: it came before the code began, or right before a call that waits.
+        """
+        for pause in AGAIN:
+            if self._finished.wait(pause) or not self._signal(again=True):
+                return
 
     def kill(self) -> None:
         """End the interpreter."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import uuid
@@ -14,16 +15,19 @@ from weakref import WeakValueDictionary
 from . import records, registry
 from .config import DETACHED_LIFETIME, SandboxConfig, check_timeout, configure
 from .contexts import Interpreter, Turn
+from .ctrl_c import Whole
 from .errors import (
+    CloudError,
     ConfigurationError,
     SandboxClosedError,
     SandboxInUseError,
     SandboxNotFoundError,
+    SandboxPausedError,
     SandboxStartError,
     UnsupportedError,
 )
 from .infos import Context
-from .kernel import Detachable, Pipe, Variant
+from .kernel import Detachable, Hosted, Pipe, Variant
 from .machine import Machine
 from .requests import helper_call
 from .run import INPUT, Run, answering
@@ -71,7 +75,8 @@ class Core:
         self.timeout = self.config.timeout
         self.host_functions = dict(host_functions)
         self.closed = ""  # why
-        self._closing = threading.Lock()
+        self.paused: dict[str, Any] | None = None  # how it is reached again
+        self._closing, self._ending = threading.Lock(), False  # whether it could not be ended
         self._interpreters: dict[str, Interpreter] = {}
         self._numbering = 0
         try:
@@ -103,12 +108,19 @@ class Core:
         functions = check_functions(host_functions)
         id = f"sb-{uuid.uuid4().hex[:12]}"
         kind = registry.variant_class(variant)(settings, id)  # type: ignore[call-arg]
-        core = cls(kind, kind.provision(), id, functions, fresh=True)
-        core._machine.set_lifetime(settings.max_lifetime)
+        core = None
         try:
+            core = cls(kind, kind.provision(), id, functions, fresh=True)
+            core._machine.set_lifetime(
+                kind.time_left() if isinstance(kind, Hosted) else settings.max_lifetime
+            )
             records.write(core.record())
-        except BaseException:  # no state directory, or Ctrl-C
-            core.end("never recorded")
+        except BaseException:  # no state directory, or Ctrl-C at any moment
+            with Whole():
+                if core is not None:
+                    core.end("never recorded")
+                else:
+                    kind.stop()
             raise
         return core
 
@@ -117,14 +129,20 @@ class Core:
         """The sandbox of that id: this process's own, or a detached one."""
         if (own := _here.get(id)) is not None and not own.closed:
             return own
-        record = records.read(id)
+        record = records.find(id) or registry.record_at_a_service(id)
+        if record is None:
+            raise SandboxNotFoundError(
+                f"no sandbox {id!r} on this machine, nor in a cloud; `Sandbox.list()` shows all"
+            )
         if not record.detached:
             if record.owner_lives():
                 raise SandboxInUseError(f"sandbox {id!r} belongs to process {record.owner_pid}")
+            registry.end_orphan(record)
             raise SandboxNotFoundError(f"sandbox {id!r} has ended")
         settings = SandboxConfig(**record.config)
         kind = registry.variant_class(record.variant)(settings, id)  # type: ignore[call-arg]
-        assert isinstance(kind, Detachable)
+        if not isinstance(kind, Detachable):
+            raise UnsupportedError(registry.refusal(record.variant, "detach"))
         try:
             pipe = kind.adopt(record.place)
         except SandboxNotFoundError:
@@ -135,7 +153,7 @@ class Core:
         except SandboxStartError as error:
             raise SandboxInUseError(f"sandbox {id!r} has another owner") from error
         left = record.expires - time.time() if record.expires is not None else None
-        core._machine.set_lifetime(left)
+        core._machine.set_lifetime(kind.time_left() if isinstance(kind, Hosted) else left)
         records.write(core.record())
         return core
 
@@ -163,6 +181,8 @@ class Core:
         """
         if self.closed:
             raise SandboxClosedError(f"sandbox {self.id} was {self.closed}; create another one")
+        if self.paused is not None:
+            raise SandboxPausedError(f"sandbox {self.id} is paused; resume() it first")
         if self._machine.gone or self._machine.expired:
             raise self._machine.loss()
         return self._machine
@@ -286,38 +306,73 @@ class Core:
         self._machine.pipe.free()
 
     def end(self, why: str = "terminated") -> None:
-        """End the sandbox; a second time does nothing."""
+        """End the sandbox; a second time does nothing, unless the first one failed."""
+        with Whole():
+            self._end(why)
+
+    def _end(self, why: str) -> None:
         with self._closing:
-            if self.closed:
+            again, self._ending = self._ending, False
+            if self.closed and not again:
                 return
-            self.closed = why
-        for interpreter in list(self._interpreters.values()):
-            interpreter.close()
-        self._machine.close()
-        self.variant.stop()
+            self.closed = self.closed or why
+        if not again:
+            for interpreter in list(self._interpreters.values()):
+                interpreter.close()
+            self._machine.close()
+        try:
+            self.variant.stop()
+        except CloudError:
+            self._ending = True
+            raise
         records.remove(self.id)
 
     def detach(self, max_lifetime: float | None) -> str:
         """Let it live on without an owner."""
-        lifetime = DETACHED_LIFETIME if max_lifetime is None else max_lifetime
-        check_timeout(lifetime)
+        check_timeout(max_lifetime)
         machine, variant = self.machine, self.variant
         if not isinstance(variant, Detachable):
-            raise UnsupportedError(f"a {variant.name} sandbox cannot be detached")
+            raise UnsupportedError(registry.refusal(variant.name, "detach"))
+        lifetime = DETACHED_LIFETIME if max_lifetime is None else max_lifetime
+        if isinstance(variant, Hosted):
+            lifetime = within(max_lifetime, variant.time_left())
         with self._closing:
             machine.set_lifetime(lifetime)
             records.write(self.record(detached=True))
-            machine.call("detach", path=variant.detach_at(), max_lifetime=lifetime).result(10)
+            self.stay(variant, lifetime)
             self.closed = "detached"
-        for interpreter in list(self._interpreters.values()):
-            interpreter.close(keep=True)
-        machine.close()
-        variant.let_go()
+        self.hang_up(variant)
         return self.id
 
+    def stay(self, variant: Detachable, lifetime: float) -> None:
+        """Have the supervisor stay when we hang up, for so many seconds."""
+        call = self._machine.call("detach", path=variant.detach_at(), max_lifetime=lifetime)
+        call.result(10)
+
+    def hang_up(self, variant: Detachable) -> None:
+        """Leave the supervisor, the interpreters and what they run to themselves."""
+        for interpreter in list(self._interpreters.values()):
+            interpreter.close(keep=True)
+        self._machine.close()
+        variant.let_go()
+
+    def expire_in(self, seconds: float) -> None:
+        """Let it end itself in so many seconds from now."""
+        self._machine.set_lifetime(seconds)
+        self._machine.call("lifetime", seconds=seconds).result(10)
+
+    def come_back(self, pipe: Pipe) -> None:
+        """Hold what was left, again."""
+        machine = Machine(pipe, self.variant.diagnosis)
+        machine.kept = machine.wait_ready()
+        names = dict.fromkeys((*self._interpreters, *machine.kept))
+        self._machine, self._interpreters = machine, {}
+        for name in names:
+            self._add(name)
+
     def __del__(self) -> None:
-        with suppress(Exception):  # the interpreter may be shutting down
-            if not self.closed:
+        with suppress(Exception):  # the interpreter may be shutting down: then no thread starts
+            if not self.closed and not sys.is_finalizing():
                 self.end("forgotten")
 
 
@@ -333,3 +388,17 @@ def check_functions(
         if not name.isidentifier() or not callable(function):
             raise ConfigurationError(f"host_functions maps names to functions; not {name!r}")
     return dict(functions or {})
+
+
+def within(wanted: float | None, left: float) -> float:
+    """The seconds that a sandbox may live on, of those that were reserved for it.
+
+    Raises:
+        ConfigurationError: they are fewer than wanted.
+    """
+    if wanted is not None and wanted > left + 1:
+        raise ConfigurationError(
+            f"the time of this sandbox is reserved, and {left:.0f} s of it are left: nothing makes "
+            "them more than the max_lifetime that it was created with"
+        )
+    return left if wanted is None else min(wanted, left)

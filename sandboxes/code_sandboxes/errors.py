@@ -11,8 +11,15 @@
     ├── SandboxGoneError (ConnectionError)      it ended, or the connection to it was lost
     │   └── SandboxExpiredError                 its `max_lifetime` is over
     ├── SandboxClosedError (RuntimeError)       the caller has terminated or detached it
+    ├── SandboxPausedError (RuntimeError)       it is paused: `resume()` it first
     ├── SandboxNotFoundError (LookupError)      no sandbox of that id
     ├── SandboxInUseError (RuntimeError)        another live process owns it
+    ├── SnapshotNotFoundError (LookupError)     no snapshot of that name
+    ├── CloudError (RuntimeError)               the service of a cloud variant refused, or failed
+    │   ├── CredentialsError                    its API key is missing, wrong or expired
+    │   ├── CreditsError                        the account has not enough credits
+    │   ├── QuotaError                          the account may have no more of something
+    │   └── CloudUnavailableError (ConnectionError)  it cannot be reached, or does not answer
     ├── FileError (OSError)                     what the sandbox's own file system said:
     │                                           each is also the builtin (FileNotFoundError, ...)
     └── ExecutionFailedError (RuntimeError)     only from `raise_for_error()`
@@ -63,12 +70,48 @@ class SandboxClosedError(SandboxError, RuntimeError):
     """This handle was terminated or detached; create a sandbox, or adopt one with `from_id`."""
 
 
+class SandboxPausedError(SandboxError, RuntimeError):
+    """The sandbox is paused; `resume()` lets it go on."""
+
+
 class SandboxNotFoundError(SandboxError, LookupError):
     """There is no sandbox of that id, or it has ended."""
 
 
 class SandboxInUseError(SandboxError, RuntimeError):
     """Another live process owns the sandbox."""
+
+
+class SnapshotNotFoundError(SandboxError, LookupError):
+    """There is no snapshot of that name; `Sandbox.list_snapshots()` shows all."""
+
+
+class CloudError(SandboxError, RuntimeError):
+    """The service of a cloud variant refused a call, or failed at it.
+
+    Attributes:
+        status: the HTTP status that it answered; None without one.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class CredentialsError(CloudError):
+    """The API key of the cloud is missing, wrong or expired; it is never part of the message."""
+
+
+class CreditsError(CloudError):
+    """The account has not enough credits for the time that was asked for."""
+
+
+class QuotaError(CloudError):
+    """The account may have no more runtimes, snapshots or requests at this time."""
+
+
+class CloudUnavailableError(CloudError, ConnectionError):
+    """The cloud's service cannot be reached, does not answer in time, or is out of order."""
 
 
 class ExecutionFailedError(SandboxError, RuntimeError):

@@ -10,7 +10,7 @@ from typing import IO, Any, TypeVar
 from .core import Core
 from .errors import ConfigurationError, SandboxError
 from .infos import FileInfo
-from .inside.mux import Stream
+from .inside.stream import Stream
 
 Data = str | bytes | bytearray | memoryview | IO[bytes] | Iterable[bytes]
 Progress = Callable[[int, int | None], Any]  # bytes so far, bytes in all where known

@@ -14,7 +14,7 @@ from . import transfer
 from .core import Core
 from .file_calls import Data, FileCalls, Progress, as_bytes, checked, pieces
 from .infos import FileChange, FileInfo
-from .inside.mux import Stream, StreamLost
+from .inside.stream import Stream, StreamLost
 
 Entries = list[FileInfo]  # `list` is a method below
 

@@ -85,14 +85,15 @@ class ProcessInfo:
 
 @dataclass(frozen=True, slots=True)
 class SandboxInfo:
-    """A sandbox that is known on this machine.
+    """A sandbox that is known on this machine, or to a cloud.
 
     Attributes:
-        id, variant, tags: what it was created with.
+        id, variant, tags: what it was created with; a cloud keeps no tags: only the machine that
+            made the sandbox knows them.
         created: seconds since the epoch.
         expires: when it ends itself, or None.
-        detached: whether it lives without an owner.
-        owner_pid: the process that owns it; None where it is detached.
+        detached: whether it lives without an owner, as far as this machine knows.
+        owner_pid: the process of this machine that owns it; None without one.
     """
 
     id: str
@@ -102,3 +103,28 @@ class SandboxInfo:
     expires: float | None
     detached: bool
     owner_pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is kept of a sandbox, to start others from.
+
+    Attributes:
+        id: its id, unique for the variant.
+        name: what it is called; for `Sandbox.create(snapshot_name=...)`.
+        variant: the variant that it was made on.
+        environment: the environment of the sandbox that it was made of; ``""`` if unknown.
+        description: free text.
+        created: seconds since the epoch; None if unknown.
+        size: bytes; None if unknown.
+        skipped: what could not be kept, a line each.
+    """
+
+    id: str
+    name: str
+    variant: str
+    environment: str = ""
+    description: str = ""
+    created: float | None = None
+    size: int | None = None
+    skipped: tuple[str, ...] = ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -10,6 +11,7 @@ from .events import Event
 
 if TYPE_CHECKING:
     from .config import SandboxConfig
+    from .infos import SandboxInfo, Snapshot
     from .machine import Machine
 
 Emit = Callable[[Event], None]  # called from any thread, never blocks
@@ -46,8 +48,16 @@ class Channel(Protocol):
     def taken(self, size: int) -> None:
         """Output of this size was dealt with: the sandbox may send as much again."""
 
-    def interrupt(self) -> None:
-        """Raise KeyboardInterrupt in the code, if any runs."""
+    def interrupt(self, *, again: bool = False) -> Future[Any] | None:
+        """Raise KeyboardInterrupt in the code, if any runs.
+
+        Args:
+            again: only if no interrupt has been noticed yet during this execution.
+
+        Returns:
+            Done when it has been given and can hit nothing that is submitted later; None where
+            that is not known.
+        """
 
     def kill(self) -> None:
         """End the interpreter; a running execution ends with `Done(state_lost=True)`."""
@@ -97,7 +107,10 @@ class Variant(Protocol):
         """A new interpreter, or the one of that name that a former owner kept."""
 
     def stop(self) -> None:
-        """Remove what `provision` made and the supervisor's end does not take along."""
+        """Remove what `provision` made and the supervisor's end does not take along.
+
+        It may be called again, and after a `provision` that failed or was interrupted.
+        """
 
     def diagnosis(self) -> str:
         """What is known of why the supervisor failed, for an error's text; ``""`` for nothing."""
@@ -147,3 +160,62 @@ class Administered(Protocol):
         Raises:
             UnsupportedError: this sandbox was not made with them.
         """
+
+
+@runtime_checkable
+class OwnSystem(Protocol):
+    """A variant whose sandbox is a whole machine: its own commands may change the system."""
+
+    def as_root(self, argv: Sequence[str]) -> list[str]:
+        """The command that runs another one as root, if code may do so there at all."""
+
+
+@runtime_checkable
+class Snapshotting(Protocol):
+    """A variant whose sandboxes can be kept, to start others from (`snapshot_name`)."""
+
+    def create_snapshot(self, name: str, description: str) -> Snapshot:
+        """Keep what the sandbox is now; returns when that is done.
+
+        Raises:
+            ConfigurationError: there is one of that name.
+        """
+
+    @classmethod
+    def list_snapshots(cls) -> list[Snapshot]:
+        """Those that there are."""
+
+    @classmethod
+    def delete_snapshot(cls, name: str) -> None:
+        """Remove one, by its name or id.
+
+        Raises:
+            SnapshotNotFoundError: there is none.
+        """
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    """A detachable variant whose sandbox can be stopped where it is; it is detached before."""
+
+    def pause(self) -> None:
+        """Stop it; returns when it is."""
+
+    def resume(self) -> None:
+        """Let it go on; returns when it can be adopted."""
+
+
+@runtime_checkable
+class Hosted(Protocol):
+    """A variant whose sandboxes run at a service, which knows them all and ends each in time."""
+
+    def time_left(self) -> float:
+        """The seconds until the service ends it; nothing makes them more."""
+
+    @classmethod
+    def hosted(cls) -> list[SandboxInfo]:
+        """All sandboxes of the account that this package has made, by any machine."""
+
+    @classmethod
+    def end_orphan(cls, id: str) -> None:
+        """End what the service still has of a sandbox whose owner is dead."""

@@ -11,16 +11,48 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from .ctrl_c import Whole
 from .errors import SandboxExpiredError, SandboxGoneError, SandboxStartError, from_inside
-from .inside.mux import DATA, END, MESSAGE, RESET, Mux, Stream, StreamLost
+from .inside.mux import Mux
+from .inside.stream import DATA, END, MESSAGE, RESET, Stream, StreamLost
 from .kernel import Pipe, Wakeable
 from .text import printable
 
 if TYPE_CHECKING:
-    from .inside.mux import Push
+    from .inside.stream import Push
 
 BOOT_SECONDS = 60.0
 KILL_SECONDS = 20.0  # that a supervisor has to kill something: it takes 5 at most
+
+
+class HostStream(Stream):
+    """A stream that Ctrl-C leaves whole."""
+
+    def post(self, lane: int, data: bytes, *, end: bool = False) -> None:
+        """See Stream."""
+        with Whole():
+            super().post(lane, data, end=end)
+
+    def taken(self, size: int) -> None:
+        """See Stream."""
+        with Whole():
+            super().taken(size)
+
+    def reset(self) -> None:
+        """See Stream."""
+        with Whole():
+            super().reset()
+
+
+class HostMux(Mux):
+    """The host's end of the connection, which Ctrl-C leaves whole."""
+
+    make = HostStream
+
+    def open(self, request: Any, push: Push, *, views: bool = False) -> Stream:
+        """See Mux."""
+        with Whole():
+            return super().open(request, push, views=views)
 
 
 class Machine:
@@ -42,7 +74,7 @@ class Machine:
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.pipe = pipe
-        self.mux = Mux(pipe.write)
+        self.mux = HostMux(pipe.write)
         self._wake = pipe.wake if isinstance(pipe, Wakeable) else lambda: None
         self._broken = ""
         self.expires: float | None = None  # on time.monotonic()

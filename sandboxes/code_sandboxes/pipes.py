@@ -12,10 +12,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from .inside.mux import write_all
+from .inside.stream import write_all
 
 PIECE = 1 << 18
 PIPE = 1 << 20
+MOST_ERRORS = 2000  # bytes
 
 
 def widen(descriptor: int) -> None:
@@ -31,20 +32,24 @@ class ChildPipe:
     Args:
         argv: what to start, in a session of its own.
         env: its whole environment.
-        errors: a file that takes its stderr.
+        errors: a file that takes its stderr; it may be removed any time.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], errors: str) -> None:
-        with open(errors, "wb") as log:
+        self._errors = open(errors, "w+b", buffering=0)  # noqa: SIM115 - closed by `free`, `wait`
+        try:
             self.child = subprocess.Popen(
                 argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=self._errors,
                 env=dict(env),
                 bufsize=0,
                 start_new_session=True,
             )
+        except BaseException:
+            self._errors.close()
+            raise
         assert self.child.stdin is not None
         assert self.child.stdout is not None
         self._in, self._out = self.child.stdin, self.child.stdout
@@ -64,6 +69,15 @@ class ChildPipe:
         with suppress(OSError):
             self._in.close()
 
+    def errors(self) -> str:
+        """The end of what it has written to its stderr."""
+        if self._errors.closed:
+            return ""
+        number = self._errors.fileno()
+        # the offset is shared with the child: it must stay where it is
+        end = os.pread(number, MOST_ERRORS, max(0, os.fstat(number).st_size - MOST_ERRORS))
+        return end.decode("utf-8", "replace").strip()
+
     def wake(self) -> None:
         """See Wakeable."""
         self._signal(signal.SIGCONT)
@@ -77,6 +91,7 @@ class ChildPipe:
                 self.child.wait(seconds)
                 break
         self._out.close()
+        self._errors.close()
         return self.child.returncode
 
     def _signal(self, number: int) -> None:
@@ -89,6 +104,7 @@ class ChildPipe:
         """See Pipe."""
         self.close()
         self._out.close()
+        self._errors.close()
 
     def release(self) -> None:
         """Let it live on, as nobody's child."""

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from .config import check_timeout
+from .ctrl_c import patience
 from .errors import from_inside
 from .events import Done, Event, ExecutionError, Output, StreamName
 from .fold import Fold
@@ -110,7 +111,8 @@ class Process:
                 self._advance(None)
 
     def _advance(self, timeout: float | None) -> None:
-        """Wait for something to change; the lock is held before and after, not meanwhile."""
+        """Wait for something to change, for a while; the lock is not held meanwhile."""
+        timeout = patience(timeout)
         if self._taking:
             self._changed.wait(timeout)
             return

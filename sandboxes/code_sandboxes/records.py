@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigurationError, SandboxNotFoundError
+from .ctrl_c import Whole
+from .errors import ConfigurationError
 from .infos import SandboxInfo
 
 
@@ -102,23 +103,24 @@ def write(record: Record) -> None:
     """Put a record down, whole or not at all."""
     path = _folder() / f"{record.id}.json"
     temporary = path.with_suffix(f".{os.getpid()}.part")
-    temporary.write_text(json.dumps(asdict(record)))
-    os.replace(temporary, path)
+    with Whole():
+        try:
+            temporary.write_text(json.dumps(asdict(record)))
+            os.replace(temporary, path)
+        except BaseException:  # no space left
+            temporary.unlink(missing_ok=True)
+            raise
 
 
-def read(id: str) -> Record:
-    """The record of a sandbox.
+def find(id: str) -> Record | None:
+    """The record of a sandbox, if there is one.
 
     Raises:
         ConfigurationError: that is no id.
-        SandboxNotFoundError: there is no record.
     """
     if not id or not id.replace("-", "").replace("_", "").isalnum():
         raise ConfigurationError(f"{id!r} is no sandbox id")
-    record = _load(_folder() / f"{id}.json")
-    if record is None:
-        raise SandboxNotFoundError(f"no sandbox {id!r} on this machine; `Sandbox.list()` shows all")
-    return record
+    return _load(_folder() / f"{id}.json")
 
 
 def _load(path: Path) -> Record | None:
@@ -143,3 +145,7 @@ def living() -> Iterator[Record]:
         else:
             with suppress(OSError):
                 path.unlink()
+    for part in _folder().glob("*.part"):  # its writer died before it was whole
+        writer = part.suffixes[-2].removeprefix(".")
+        if not (writer.isdecimal() and start_of(int(writer))):
+            part.unlink(missing_ok=True)

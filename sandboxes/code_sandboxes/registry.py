@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 
 from .config import SandboxConfig
-from .errors import MissingExtraError, SandboxError, UnknownVariantError, UnsupportedError
-from .kernel import Capability, Listed, Variant
+from .errors import (
+    CloudError,
+    MissingExtraError,
+    SandboxError,
+    UnknownVariantError,
+    UnsupportedError,
+)
+from .infos import SandboxInfo
+from .kernel import Capability, Hosted, Listed, Variant
 from .records import Record
 
 DEFAULT = "local-jupyter"
@@ -18,7 +26,12 @@ _OURS = {
     "local-docker": ("code_sandboxes.variants.local_docker:LocalDocker", "docker"),
     "local-jupyter": ("code_sandboxes.variants.local_jupyter:LocalJupyter", ""),
     "remote-jupyter": ("code_sandboxes.variants.remote_jupyter:RemoteJupyter", "server"),
+    "datalayer-runtime": (
+        "code_sandboxes.variants.datalayer_runtime:DatalayerRuntime",
+        "datalayer",
+    ),
 }
+_NOT_HOSTED = {name for name in _OURS if name != "datalayer-runtime"}  # without importing them
 _added: dict[str, type[Variant]] = {}
 
 
@@ -80,9 +93,18 @@ def that_can(what: str) -> list[str]:
             known = capabilities(name)
         except MissingExtraError:
             continue
-        if what in known and known[what].supported:
+        startable = known.get("create", Capability(True))
+        if startable and what in known and known[what].supported:
             found.append(name)
     return found
+
+
+def refusal(name: str, verb: str) -> str:
+    """Why a variant cannot do something with its sandboxes, and which can."""
+    able = capabilities(name).get(verb)
+    reason = able.reason if able is not None and able.reason else f"{name} does not know it"
+    others = ", ".join(other for other in that_can(verb) if other != name)
+    return f"{verb}: {reason} (here it is supported by: {others or 'none'})"
 
 
 def refuse_unsupported(name: str, config: SandboxConfig) -> None:
@@ -115,3 +137,63 @@ def among(found: Iterable[Record]) -> list[Record]:
         if isinstance(kind, Listed):
             gone |= ids - kind.among(ids)
     return [record for record in records if record.id not in gone]
+
+
+def hosts() -> list[type[Variant]]:
+    """The variants whose service can be asked from here."""
+    found: list[type[Variant]] = []
+    for name in variants():
+        if name not in _NOT_HOSTED or name in _added:
+            try:
+                kind = variant_class(name)
+                able = kind.capabilities().get("create", Capability(True))
+            except (SandboxError, ImportError):  # a foreign variant may lack anything
+                continue
+            if isinstance(kind, Hosted) and able:
+                found.append(kind)
+    return found
+
+
+def listed(found: Iterable[Record]) -> tuple[list[SandboxInfo], list[str]]:
+    """What there is: by the records of this machine, and by the word of each service.
+
+    Returns:
+        The sandboxes, and why a service could not be asked.
+    """
+    records = {record.id: record for record in among(found)}
+    infos: list[SandboxInfo] = []
+    troubles: list[str] = []
+    for kind in hosts():
+        assert isinstance(kind, Hosted)
+        try:
+            there = kind.hosted()
+        except CloudError as error:
+            troubles.append(f"the sandboxes of {kind.name} are not known now: {error}")
+            continue
+        ours = {id for id, record in records.items() if record.variant == kind.name}
+        known = {id: records.pop(id) for id in ours}
+        for info in there:
+            record = known.get(info.id)
+            infos.append(replace(record.info(), expires=info.expires) if record else info)
+    return [*(record.info() for record in records.values()), *infos], troubles
+
+
+def record_at_a_service(id: str) -> Record | None:
+    """What a service knows of a sandbox of which this machine knows nothing.
+
+    Raises:
+        CloudError: it cannot be asked.
+    """
+    for kind in hosts():
+        assert isinstance(kind, Hosted)
+        for info in kind.hosted():
+            if info.id == id:
+                return Record(id, kind.name, {}, {}, True, info.expires, info.created)
+    return None
+
+
+def end_orphan(record: Record) -> None:
+    """End what a service still has of a sandbox of this machine whose owner is dead."""
+    kind = variant_class(record.variant)
+    if isinstance(kind, Hosted):
+        kind.end_orphan(record.id)

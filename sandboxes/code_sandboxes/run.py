@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Protocol
 
+from .ctrl_c import Whole, patience
 from .events import Ask, Done, Event, ExecutionError, Started, weight
 from .kernel import Emit
 
@@ -107,7 +108,7 @@ class Run:
         self.began: float | None = None
         self._done = threading.Event()
         self._owing = threading.Lock()
-        self._unhandled, self._abandoned = 0, False
+        self._unhandled, self._abandoned, self._free = 0, False, False
 
     def begin(self, emit: Emit) -> None:
         """Start it; `emit` gets its events."""
@@ -116,12 +117,12 @@ class Run:
             if isinstance(event, Done):
                 self._done.set()
             with self._owing:
-                seen = not self._abandoned
-                self._unhandled += weight(event)
+                seen, free = not self._abandoned, self._free
+                self._unhandled += 0 if free else weight(event)
+            if free:
+                self._give_back(weight(event))
             if seen:
                 emit(event)
-            else:
-                self.handled(event)
 
         self.target.begin(watched)
 
@@ -143,13 +144,33 @@ class Run:
 
     def handled(self, event: Event) -> None:
         """The caller is done with an event: its credit goes back."""
+        with self._owing:
+            if self._free:
+                return
+            self._unhandled -= weight(event)
         self._give_back(weight(event))
 
-    def _give_back(self, size: int) -> None:
+    def _set_free(self) -> None:
+        """Wait for the caller no more: the code could not say that it has ended."""
         with self._owing:
-            self._unhandled -= size
+            owed, self._unhandled, self._free = self._unhandled, 0, True
+        self._give_back(owed)
+
+    def _give_back(self, size: int) -> None:
         if size:
-            self.target.taken(size)
+            with Whole():
+                self.target.taken(size)
+
+    def check(self) -> float | None:
+        """Do what is due, however slow the caller is; the seconds until something else is."""
+        if self._done.is_set():  # though the caller may not have come to it yet
+            return None
+        now = monotonic()
+        if self.deadline.left(now) == 0.0:
+            with Whole():
+                self._set_free()
+                self.act(self.deadline.due(now))
+        return self.deadline.left(now)
 
     def act(self, step: Step | None) -> None:
         """Take a step of the deadline."""
@@ -199,9 +220,8 @@ class Run:
 
     def abandon(self) -> None:
         """Nobody looks any more: interrupt, and kill what does not end."""
-        with self._owing:
-            self._abandoned, unhandled = True, self._unhandled
-        self._give_back(unhandled)  # or the code could not say that it has ended
+        self._abandoned = True
+        self._set_free()
         if self._done.is_set():
             return
         self.act(self.deadline.next_step(monotonic()))
@@ -223,12 +243,12 @@ def drive(run: Run) -> Generator[Event, None, None]:
     """Yield the events of a run, as they happen; leaving the loop stops the code."""
     inbox: SimpleQueue[Event] = SimpleQueue()
     try:
-        run.begin(inbox.put)
+        with Whole():
+            run.begin(inbox.put)
         while True:
             try:
-                event = inbox.get(timeout=run.deadline.left(monotonic()))
+                event = inbox.get(timeout=patience(run.check()))
             except Empty:
-                run.act(run.deadline.due(monotonic()))
                 continue
             yield from run.see(event)
             run.handled(event)
@@ -241,9 +261,11 @@ def drive(run: Run) -> Generator[Event, None, None]:
                         value = run.call(event)
                 except Exception as problem:  # noqa: BLE001 - raised inside, at the call site
                     error = problem
-                run.answer(event, value, error)
+                with Whole():
+                    run.answer(event, value, error)
     finally:
-        run.abandon()
+        with Whole():
+            run.abandon()
 
 
 async def drive_async(run: Run) -> AsyncIterator[Event]:
@@ -261,10 +283,9 @@ async def drive_async(run: Run) -> AsyncIterator[Event]:
         run.begin(emit)
         while True:
             try:
-                async with asyncio.timeout(run.deadline.left(monotonic())):
+                async with asyncio.timeout(run.check()):
                     event = await inbox.get()
             except TimeoutError:
-                run.act(run.deadline.due(monotonic()))
                 continue
             for shown in run.see(event):
                 yield shown

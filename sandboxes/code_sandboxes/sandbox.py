@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Self, TypedDict, Unpack
 
-from . import records, registry
+from . import pausing, records, registry, snapshots
 from .commands import Commands
 from .config import NetworkPolicy, SandboxConfig, check_timeout
 from .core import DEFAULT, Core, Unset
 from .events import Event
 from .files import Files
 from .fold import Callbacks, Fold, OnOutput
-from .infos import Context, SandboxInfo, VariableInfo
+from .infos import Context, SandboxInfo, Snapshot, VariableInfo
 from .kernel import Capability
 from .models import CommandResult, ExecutionResult
 from .packages import pip_command
@@ -24,6 +25,7 @@ from .run import drive
 Names = list[str]  # `list` is a method below
 Contexts = list[Context]
 Variables = list[VariableInfo]
+Snapshots = list[Snapshot]
 
 
 class CreateOptions(TypedDict, total=False):
@@ -94,6 +96,9 @@ class Sandbox:
             ConfigurationError: an option is unknown, wrong, or given twice.
             UnsupportedError: the variant cannot honour an option; the message says which can.
             SandboxStartError: it did not start.
+            SnapshotNotFoundError: there is no snapshot of that name.
+            CloudError: the service of a cloud variant refused, or cannot be reached; its
+                subclasses say why.
         """
         name = variant or os.environ.get("CODE_SANDBOXES_VARIANT") or registry.DEFAULT
         return cls(Core.create(name, config, options, host_functions))
@@ -101,6 +106,8 @@ class Sandbox:
     @classmethod
     def from_id(cls, id: str) -> Self:
         """Adopt a detached sandbox, or get this process's own by its id.
+
+        A sandbox in a cloud can be adopted from any machine that has the account's key.
 
         Raises:
             SandboxNotFoundError: there is none, or it has ended.
@@ -110,8 +117,15 @@ class Sandbox:
 
     @classmethod
     def list(cls) -> list[SandboxInfo]:
-        """The sandboxes of this user on this machine, whichever process made them."""
-        return [record.info() for record in registry.among(records.living())]
+        """The sandboxes of this user on this machine, and those of the account in a cloud.
+
+        Clouds are asked only where their key is set. One that cannot be asked is a RuntimeWarning;
+        of its sandboxes, those that this machine has made are told.
+        """
+        infos, troubles = registry.listed(records.living())
+        for trouble in troubles:
+            warnings.warn(trouble, RuntimeWarning, stacklevel=2)
+        return infos
 
     @classmethod
     def variants(cls) -> Names:
@@ -291,12 +305,68 @@ class Sandbox:
         """
         return self.commands.run(pip_command(packages), timeout=timeout)
 
+    # snapshots and pauses -----------------------------------------------------------------
+    def create_snapshot(self, name: str, *, description: str = "") -> Snapshot:
+        """Keep what the sandbox is now, to start others from: ``create(snapshot_name=name)``.
+
+        Args:
+            name: its name, which no other snapshot of the variant has.
+            description: free text.
+
+        Raises:
+            UnsupportedError: the variant keeps no snapshots; the message says which do.
+            ConfigurationError: there is one of that name.
+        """
+        return snapshots.create(self._core, name, description)
+
+    @classmethod
+    def list_snapshots(cls, variant: str | None = None) -> Snapshots:
+        """The snapshots that there are.
+
+        Args:
+            variant: only those of this one.
+
+        Raises:
+            UnsupportedError: that variant keeps no snapshots.
+        """
+        return snapshots.listed(variant)
+
+    @classmethod
+    def delete_snapshot(cls, name: str, *, variant: str | None = None) -> None:
+        """Remove a snapshot, by its name or id.
+
+        Raises:
+            SnapshotNotFoundError: there is none.
+        """
+        snapshots.delete(name, variant)
+
+    def pause(self) -> None:
+        """Stop the sandbox where it is, for as long as you like, until `resume()`.
+
+        Everything in it stays. An execution under way ends here with `InterpreterDied`; inside,
+        its code goes on after the pause. Until then calls raise SandboxPausedError.
+
+        Raises:
+            UnsupportedError: the variant cannot; the message says which can.
+        """
+        pausing.pause(self._core)
+
+    def resume(self) -> None:
+        """Let a paused sandbox go on; one that is not paused is left alone."""
+        pausing.resume(self._core)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is paused, by this process."""
+        return self._core.paused is not None
+
     # the end ------------------------------------------------------------------------------
     def detach(self, max_lifetime: float | None = None) -> str:
         """Let the sandbox live on without this process; `from_id` adopts it.
 
         Args:
-            max_lifetime: seconds until it ends itself; 3600 without one.
+            max_lifetime: seconds until it ends itself; 3600 without one, in a cloud those that
+                were reserved when it was created, which cannot be made more.
 
         Returns:
             Its id.
@@ -304,7 +374,12 @@ class Sandbox:
         return self._core.detach(max_lifetime)
 
     def terminate(self) -> None:
-        """End the sandbox and everything in it; a second time does nothing."""
+        """End the sandbox and everything in it; a second time does nothing.
+
+        Raises:
+            CloudError: the cloud could not be told; what the sandbox has reserved there ends in
+                time. It can be tried again.
+        """
         self._core.end()
 
     def kill(self) -> None:

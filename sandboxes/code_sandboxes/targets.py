@@ -8,10 +8,11 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from .ctrl_c import Whole
 from .errors import SandboxError
 from .events import Done, ExecutionError, Output, Started
-from .inside.mux import DATA, END, MESSAGE, RESET, Stream, StreamLost
 from .inside.processes import STDERR, STDIN
+from .inside.stream import DATA, END, MESSAGE, RESET, Stream, StreamLost
 from .kernel import Emit
 from .machine import Machine
 
@@ -35,7 +36,8 @@ class Command:
         """Start the process."""
         self._emit = emit
         self._emit(Started())
-        self._stream = self._machine.open(self._push, self._op, **self._spec)
+        with Whole():
+            self._stream = self._machine.open(self._push, self._op, **self._spec)
         if self.input is not None:
             self.write(self.input, end=True)
 

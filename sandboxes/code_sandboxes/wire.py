@@ -14,11 +14,11 @@ from typing import Any
 INSIDE = Path(__file__).parent / "inside"
 # each is executed where it is first imported
 SUPERVISOR = (
-    *("start", "forkserver", "mux", "proctable"),
+    *("start", "forkserver", "stream", "mux", "proctable"),
     *("files", "processes", "services", "supervisor"),
 )
 INTERPRETER = ("helper", "rawoutput", "textio", "shown", "cell", "report", "worker")
-KERNEL = ("helper", "rawoutput", "report", "streams", "kernel")
+KERNEL = ("helper", "rawoutput", "report", "streams", "interrupts", "kernel")
 # in the kernels of a server that is not ours
 IN_A_KERNEL = (*SUPERVISOR, "place", "comm")
 FOREIGN = (*KERNEL, "textio", "place", "foreign")

@@ -66,5 +66,4 @@ class Bare:
             shutil.rmtree(self._base, ignore_errors=True)
 
     def diagnosis(self) -> str:
-        with open(f"{self._base}/log", errors="replace") as log:
-            return log.read()
+        return self._pipe.errors()

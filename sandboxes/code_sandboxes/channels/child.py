@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
 from ..errors import SandboxGoneError, SandboxStartError
 from ..events import ExecutionError
-from ..inside.mux import DATA, END, MESSAGE, RESET, Stream, StreamLost
+from ..inside.helper import AGAIN
 from ..inside.processes import CONTROL
+from ..inside.stream import DATA, END, MESSAGE, RESET, Stream, StreamLost
 from ..machine import Machine
 
 START_SECONDS = 60.0
@@ -81,9 +83,9 @@ class InterpreterProcess:
             with suppress(StreamLost):  # the end of the stream says so too
                 self._stream.taken(size)
 
-    def interrupt(self) -> None:
-        """Raise KeyboardInterrupt in it."""
-        self._signal(signal.SIGINT, whole=False)
+    def interrupt(self, *, again: bool) -> Future[Any] | None:
+        """Raise KeyboardInterrupt in it; see Channel."""
+        return self._signal(AGAIN if again else signal.SIGINT, whole=False)
 
     def kill(self) -> None:
         """End it and its children."""
@@ -94,10 +96,11 @@ class InterpreterProcess:
         if not keep and not self.ended:
             self.kill()
 
-    def _signal(self, number: int, *, whole: bool) -> None:
+    def _signal(self, number: int, *, whole: bool) -> Future[Any] | None:
         if self._pid is not None and not self.ended:
             with suppress(SandboxGoneError, StreamLost):
-                self._machine.signal(self._pid, number, whole=whole)
+                return self._machine.signal(self._pid, number, whole=whole)
+        return None
 
     def _push(self, stream: Stream, kind: int, lane: int, payload: Any) -> None:
         self._stream = stream  # what it says can come before `open` has returned

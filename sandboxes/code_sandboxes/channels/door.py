@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ..errors import SandboxGoneError
-from ..inside.mux import DATA, Stream, StreamLost
+from ..inside.stream import DATA, Stream, StreamLost
 from ..machine import Machine
 
 PIECE = 1 << 16

@@ -7,6 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 import zmq
 
 from ..events import Ask, Done, Event, ExecutionError, Output, StreamName, weight
-from ..inside.mux import WINDOW
+from ..inside.stream import WINDOW
 from ..kernel import Emit
 from .child import death
 from .messages import ask_of, error_of, event_of
@@ -25,7 +26,7 @@ MOST_ERRORS = 100  # of one execution
 class Steering(Protocol):
     """What a kernel client cannot do: a signal, or a request to a server."""
 
-    def interrupt(self) -> None: ...
+    def interrupt(self, *, again: bool) -> Future[Any] | None: ...
     def kill(self) -> None: ...
     def close(self, *, keep: bool) -> None: ...
 
@@ -113,9 +114,9 @@ class JupyterChannel:
         if wake:
             self._waiter.wake()
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, again: bool = False) -> Future[Any] | None:
         """See Channel."""
-        self._steering.interrupt()
+        return self._steering.interrupt(again=again)
 
     def kill(self) -> None:
         """See Channel."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty
 from typing import Any
@@ -55,9 +56,9 @@ class KernelProcess:
         if self._child.ended:
             channel.died(self._child.ended)
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, again: bool) -> Future[Any] | None:
         """See Steering."""
-        self._child.interrupt()
+        return self._child.interrupt(again=again)
 
     def kill(self) -> None:
         """See Steering."""

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 from ..errors import SandboxGoneError, SandboxStartError
 from ..events import Done, ExecutionError
 from ..inside.foreign import OUTPUT
-from ..inside.mux import MESSAGE, WINDOW, Stream, StreamLost
+from ..inside.helper import AGAIN
+from ..inside.stream import MESSAGE, WINDOW, Stream, StreamLost
 from ..kernel import Emit
 from ..machine import Machine
 from ..text import printable
@@ -96,18 +98,19 @@ class RemoteKernel:
             self.ended = why
             self._channel.died(why)
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, again: bool) -> Future[Any] | None:
         """See Steering."""
-        self._signal(signal.SIGINT, whole=False)
+        return self._signal(AGAIN if again else signal.SIGINT, whole=False)
 
     def kill(self) -> None:
         """See Steering."""
         self._signal(signal.SIGKILL, whole=True)
 
-    def _signal(self, number: int, *, whole: bool) -> None:
+    def _signal(self, number: int, *, whole: bool) -> Future[Any] | None:
         if not self.ended:
             with suppress(SandboxGoneError, StreamLost):
-                self._machine.signal(self._pid, number, whole=whole)
+                return self._machine.signal(self._pid, number, whole=whole)
+        return None
 
     def close(self, *, keep: bool) -> None:
         """See Steering."""

@@ -6,11 +6,12 @@ import codecs
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any, Literal
 
 from ..events import Ask, Clear, Display, Done, Event, ExecutionError, Output, weight
-from ..inside.mux import StreamLost
 from ..inside.processes import CONTROL, STDERR
+from ..inside.stream import StreamLost
 from ..kernel import Emit
 from ..machine import Machine
 from .child import InterpreterProcess, death
@@ -71,9 +72,9 @@ class WorkerChannel:
         """See Channel."""
         self._process.taken(size)
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, again: bool = False) -> Future[Any] | None:
         """See Channel."""
-        self._process.interrupt()
+        return self._process.interrupt(again=again)
 
     def kill(self) -> None:
         """See Channel."""

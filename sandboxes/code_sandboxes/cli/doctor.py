@@ -194,6 +194,8 @@ def remedies(*reasons: str) -> list[str]:
     for reason in reasons:
         for extra in EXTRA.findall(reason):
             found.append(f"{sys.executable} -m pip install 'code-sandboxes[{extra}]'")
+        if "set DATALAYER_API_KEY to one" in reason:
+            found.append("export DATALAYER_API_KEY=...")
         found += [f"sudo sysctl -w {name}={value}" for name, value in SYSCTL.findall(reason)]
         if "package `bubblewrap`" in reason:
             managers = (m for m in PACKAGE_MANAGERS if shutil.which(m))

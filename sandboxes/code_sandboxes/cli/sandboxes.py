@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 
 def list_sandboxes(options: argparse.Namespace) -> int:
     """Show the sandboxes that there are."""
-    infos = Sandbox.list()
+    infos = _listed()
     if options.json:
         print_json([asdict(info) for info in infos])
     elif infos:
@@ -29,6 +30,16 @@ def list_sandboxes(options: argparse.Namespace) -> int:
     elif sys.stdout is not None and sys.stdout.isatty():
         print("There are no sandboxes.")
     return 0
+
+
+def _listed() -> list[SandboxInfo]:
+    """All there are; a service that cannot be asked is a complaint."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        infos = Sandbox.list()
+    for warning in caught:
+        complain(str(warning.message))
+    return infos
 
 
 def _row(info: SandboxInfo) -> tuple[str, ...]:
@@ -57,7 +68,7 @@ def _span(seconds: float) -> str:
 
 def kill_sandboxes(options: argparse.Namespace) -> int:
     """End those that can be ended; 1 if any could not, 2 if one was no id."""
-    known = {info.id: info for info in Sandbox.list()}
+    known = {info.id: info for info in _listed()}
     ids: Iterable[str] = options.ids
     if options.all:
         ids = [info.id for info in known.values() if info.detached]

@@ -18,9 +18,9 @@ import urllib.request
 from contextlib import suppress
 from functools import partial
 
-from .mux import Stream
-from .place import Place, kill_marked, move_in
+from .place import OwnMachine, Place, kill_marked, move_in
 from .proctable import exit_notice, kill_tree
+from .stream import Stream
 from .supervisor import Supervisor
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
@@ -208,21 +208,30 @@ def find_server(connection_file: str) -> tuple[str, str] | None:
 
 
 def main(
-    id: str, kernel: str, working_dir: str | None, env: dict[str, str], **options: Any
+    id: str,
+    kernel: str,
+    working_dir: str | None,
+    env: dict[str, str],
+    own_machine: bool = False,
+    **options: Any,
 ) -> None:
-    """Called by the code that the owner has this kernel execute."""
+    """Called by the code that the owner has this kernel execute.
+
+    Args:
+        own_machine: whether all of this machine is the sandbox's: then paths are the machine's.
+    """
     if sys.version_info < OLDEST:
         raise RuntimeError(f"the server's Python is {sys.version.split()[0]}, and too old")
     shell = sys.modules["IPython"].get_ipython()
     app, kernel_app = shell.kernel, shell.kernel.parent
     connection_file = getattr(kernel_app, "abs_connection_file", "")
     server = find_server(connection_file)
-    place = Place(id, working_dir, env)
+    place = (OwnMachine if own_machine else Place)(id, working_dir, env)
     # ours may die of an interrupt no more than start.py's; and children must not ignore it
     app.pre_handler_hook = app.post_handler_hook = lambda: None
     signal.signal(signal.SIGINT, lambda *_: None)
     move_in(place.env, place.cwd)
-    settings = {"home": place.home, "cwd": place.cwd, "rooted": True, **options}
+    settings = {"home": place.home, "cwd": place.cwd, "rooted": not own_machine, **options}
     supervisor = CommSupervisor(settings, place, server, kernel)
     CommSupervisor.here = supervisor
     atexit.register(supervisor.finish, False)  # somebody else has the server end this kernel

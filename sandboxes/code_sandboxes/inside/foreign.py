@@ -186,6 +186,8 @@ def own_streams(world: ForeignWorld) -> list[RawOutput]:
         stream.before_text = settle  # type: ignore[method-assign]
     world.streams = tuple(streams)
     sys.stdout, sys.stderr = streams
+    if sys.__stdout__ is not None:  # to a pipe it would wait for more
+        sys.__stdout__.reconfigure(line_buffering=True)
     return raw
 
 
@@ -195,17 +197,20 @@ def main(
     """Called by the code that the owner has this kernel execute.
 
     Args:
-        own: where the sandbox's own packages lie.
+        own: where the sandbox's own packages lie; ``""`` where the kernel's Python is its own.
     """
     if machine_name != machine() or not os.path.isdir(base):
         raise RuntimeError("the server starts its kernels on several machines")
     shell = sys.modules["IPython"].get_ipython()
     move_in(env, cwd)
     sys.executable = python  # `%pip` and children install into, and run, the sandbox's own
-    before = len(sys.path)
-    site.addsitedir(own)
-    added = [path for path in sys.path[before:] if path == own]
-    sys.path[:] = [*sys.path[:1], *added, *(p for p in sys.path[1:] if p not in added)]
+    if own:
+        before = len(sys.path)
+        site.addsitedir(own)
+        added = [path for path in sys.path[before:] if path == own]
+        sys.path[:] = [*sys.path[:1], *added, *(p for p in sys.path[1:] if p not in added)]
+    elif site.ENABLE_USER_SITE and (users := site.getusersitepackages()) not in sys.path:
+        sys.path.append(users)  # where pip may install, and has not yet
     world = ForeignWorld(shell)
     raw = own_streams(world)
     adjust(SimpleNamespace(shell=shell, kernel=shell.kernel), raw)

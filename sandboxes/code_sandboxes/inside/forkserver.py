@@ -146,6 +146,8 @@ def enter(main: str, descriptors: list[int], options: dict[str, Any] | None) -> 
     """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # a pipe is not a terminal: what goes there would wait for 8 KB more, or for ever
+    sys.__stdout__.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     run: Callable[..., None] = import_module(f"{__name__.rpartition('.')[0]}.{main}").main
     run(*descriptors, **(options or {}))
 

@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from . import helper
+from .interrupts import Interrupts
 from .rawoutput import RawOutput
 from .report import exit_status, report, shorten_traceback
-from .streams import own_streams
+from .streams import own_streams, short_queue
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -133,14 +134,15 @@ def answer_always(kernel: Any, shell: Any) -> None:
     """
     execute, streams = kernel.do_execute, (sys.stdout, sys.stderr)
     interrupts = Interrupts(kernel)
+    shell.run_code = interrupts.begin_before(shell.run_code)
 
     async def do_execute(code: str, silent: bool, *args: Any, **options: Any) -> dict[str, Any]:
         reply: dict[str, Any] = {"status": "ok", "user_expressions": {}, "payload": []}
         try:
-            interrupts.begin()
             if not (silent and code.startswith(helper.CALL)):
                 whole: dict[str, Any] = await execute(code, silent, *args, **options)
                 return whole
+            interrupts.begin()
             kernel._forward_input(True)
             helper.run(code)
         except BaseException as error:  # noqa: BLE001 - it becomes the reply
@@ -155,29 +157,6 @@ def answer_always(kernel: Any, shell: Any) -> None:
         return {**reply, "execution_count": shell.execution_count - 1}
 
     kernel.do_execute = do_execute
-
-
-class Interrupts:
-    """SIGINT stops the user's code, and nothing of the kernel's own: that would be its end."""
-
-    def __init__(self, kernel: Any) -> None:
-        self._kernel, self.running, self._early = kernel, False, False
-        kernel.pre_handler_hook = self._expect
-
-    def _expect(self) -> None:
-        self._early = False
-        self._kernel.saved_sigint_handler = signal.signal(signal.SIGINT, self._take)
-
-    def _take(self, *_: Any) -> None:
-        if self.running:
-            raise KeyboardInterrupt
-        self._early = True
-
-    def begin(self) -> None:
-        """The user's code starts."""
-        self.running = True
-        if self._early:
-            raise KeyboardInterrupt
 
 
 def short_tracebacks(shell: Any) -> None:
@@ -226,6 +205,8 @@ def main(control: int, *raw_outputs: int, connection: dict[str, Any]) -> None:
     with open(file, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
         json.dump(connection, opened)
     app: Any = IPKernelApp.instance(capture_fd_output=False)
+    app.log_connection_info = lambda: None  # it would be the first cell's output
+    short_queue(app)
     settings = ["HistoryManager.enabled=False", "InteractiveShell.colors=nocolor"]
     app.initialize(["-f", file, *(f"--{setting}" for setting in settings)])
     adjust(app, own_streams(list(raw_outputs)))

@@ -10,9 +10,13 @@ import sysconfig
 import tempfile
 from contextlib import suppress
 
+DIRECTORIES = ("/data", "/workspace", "/remote")  # that a machine of the sandbox's own has
 MARKER = "CODE_SANDBOXES_ID"  # in the environment of everything that belongs to a sandbox
 # what a Jupyter Server gives its kernels for its own ends, credentials among it
-OF_THE_SERVER = ("JPY_", "JUPYTER_TOKEN", "JUPYTERHUB_", "KERNEL_AUTH_TOKEN", "PYTEST_CURRENT_TEST")
+OF_THE_SERVER = (
+    *("JPY_", "JUPYTER_TOKEN", "JUPYTERHUB_", "KERNEL_AUTH_TOKEN"),
+    *("DATALAYER_", "PYTEST_CURRENT_TEST"),
+)
 
 
 class Place:
@@ -77,6 +81,31 @@ class Place:
                 with suppress(OSError):
                     os.chmod(folder, 0o700)
             shutil.rmtree(self.base, ignore_errors=True)
+
+
+class OwnMachine(Place):
+    """A machine that was made for this sandbox alone: its home, its Python, nothing to remove.
+
+    Args:
+        id, env: see Place.
+        working_dir: an absolute path is the machine's own.
+    """
+
+    def __init__(self, id: str, working_dir: str | None, env: dict[str, str]) -> None:
+        self.id = id
+        self.base = self.home = os.path.realpath(os.getcwd())
+        self.cwd = os.path.normpath(os.path.join(self.home, working_dir or "."))
+        for folder in (self.cwd, *DIRECTORIES):
+            with suppress(OSError):  # where only root may: then code may not, either
+                os.makedirs(folder, exist_ok=True)
+        if not os.path.isdir(self.cwd):
+            raise RuntimeError(f"the working_dir {self.cwd} cannot be made")
+        self.python, self.site = sys.executable, ""
+        path = os.pathsep.join([os.path.dirname(self.python), os.environ.get("PATH", os.defpath)])
+        self.env = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", **env, MARKER: id}
+
+    def remove(self) -> None:
+        """The machine ends as a whole."""
 
 
 def move_in(env: dict[str, str], cwd: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from contextlib import suppress
 from types import TracebackType
+
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
+if TYPE_CHECKING:
+    import traceback
 
 OURS = "<_code_sandboxes."  # how the frames of our own modules are named
 MOST = 1 << 20  # characters of a message, or of a traceback
@@ -22,6 +25,8 @@ def report(error: BaseException) -> list[str]:
     except BaseException as broken:  # noqa: BLE001 - the user's own __str__, or it was interrupted
         value = f"<str failed: {_name(type(broken))}>"
     try:
+        import traceback  # 2 ms that a start need not pay
+
         described = traceback.TracebackException.from_exception(error)
         hide_ours(described)
         trace = shortened("".join(described.format()))
@@ -65,6 +70,8 @@ def shortened(text: str) -> str:
 
 def hide_ours(described: traceback.TracebackException) -> None:
     """Leave only the user's frames, in a whole chain of exceptions."""
+    from traceback import StackSummary
+
     todo, seen = [described], set()
     while todo:
         one = todo.pop()
@@ -72,6 +79,6 @@ def hide_ours(described: traceback.TracebackException) -> None:
             continue
         seen.add(id(one))
         kept = [frame for frame in one.stack if not frame.filename.startswith(OURS)]
-        one.stack = traceback.StackSummary.from_list(kept)
+        one.stack = StackSummary.from_list(kept)
         below = (one.__cause__, one.__context__, *(one.exceptions or ()))
         todo += [other for other in below if other is not None]

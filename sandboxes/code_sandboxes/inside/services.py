@@ -14,9 +14,9 @@ from contextlib import suppress
 
 from .files import Files
 from .forkserver import ForkServer, launch
-from .mux import DATA, END, RESET, Stream, StreamLost
 from .processes import Process, execute
 from .proctable import Threads
+from .stream import DATA, END, RESET, Stream, StreamLost
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:

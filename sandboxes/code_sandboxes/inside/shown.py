@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import sys
 from collections.abc import Callable, Mapping
@@ -40,7 +39,7 @@ def bundle(value: Any) -> dict[str, Any]:
         found = _call(value, name)
         if found is not None:
             found = found[0] if isinstance(found, tuple) else found
-            shown[mime] = base64.b64encode(found).decode() if isinstance(found, bytes) else found
+            shown[mime] = helper.base64(found) if isinstance(found, bytes) else found
     made = _call(value, "_repr_mimebundle_")
     made = made[0] if isinstance(made, tuple) else made
     if isinstance(made, Mapping):
@@ -70,7 +69,7 @@ def _attempt(method: Callable[[], Any], name: str) -> Any:
 
 
 def _sendable(data: Any) -> Any:
-    return base64.b64encode(data).decode() if isinstance(data, bytes | bytearray) else data
+    return helper.base64(data) if isinstance(data, bytes | bytearray) else data
 
 
 def display(
@@ -115,7 +114,7 @@ def flush_figures(*_: Any, **__: Any) -> None:
         figure = pyplot.figure(number)
         picture = io.BytesIO()
         figure.savefig(picture, format="png", bbox_inches="tight")
-        data = {"image/png": base64.b64encode(picture.getvalue()).decode()}
+        data = {"image/png": helper.base64(picture.getvalue())}
         publish(display={"text/plain": repr(figure), **data}, main=False)
     pyplot.close("all")
 

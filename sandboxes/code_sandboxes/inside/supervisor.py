@@ -11,15 +11,16 @@ import signal
 import socket
 import threading
 import time
+from _queue import SimpleQueue  # without the rest of queue, which takes 1 ms
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
 
 from .forkserver import ForkServer
-from .mux import Mux, Stream, write_all
+from .mux import Mux
 from .proctable import adopt_orphans, kill_tree, table
 from .services import Services
+from .stream import Stream, write_all
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:

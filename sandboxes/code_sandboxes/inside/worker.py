@@ -9,13 +9,13 @@ import os
 import socket
 import sys
 import threading
+from _queue import SimpleQueue  # without the rest of queue, which takes 1 ms
 from collections.abc import Mapping
 from contextlib import suppress
 
 # by name: code that replaces the module's must not replace ours
 from json import dumps, loads
 from os import getpid
-from queue import SimpleQueue
 from signal import SIGINT, signal
 from threading import get_ident
 from types import CodeType, ModuleType
@@ -143,7 +143,8 @@ class Worker:
                 raise KeyboardInterrupt
 
     def run(self, message: dict[str, Any]) -> None:
-        signal(SIGINT, self.interrupt)
+        for number in (SIGINT, helper.AGAIN):
+            signal(number, self.interrupt)
         self.host.interrupted, self.running = False, True
         try:
             if message["silent"]:
@@ -233,7 +234,8 @@ def main(control: int, *raw_outputs: int) -> None:
     sys.stdout, sys.stderr = worker.streams
     builtins.display = shown.display  # type: ignore[attr-defined]
     os.register_at_fork(after_in_child=host.after_fork)
-    signal(SIGINT, worker.interrupt)
+    for number in (SIGINT, helper.AGAIN):
+        signal(number, worker.interrupt)
     shown.install()
     threading.Thread(target=host.listen, daemon=True).start()
     host.tell(ready=getpid())

@@ -22,6 +22,7 @@ from .file_cases import FileCases
 from .flood_cases import FloodCases
 from .host_call_cases import HostCallCases
 from .hostile_cases import HostileCases
+from .keeping_cases import KeepingCases
 from .lifetime_cases import LifetimeCases
 from .package_cases import PackageCases
 from .stopping_cases import StoppingCases
@@ -38,6 +39,7 @@ class Conformance(
     CommandCases,
     PackageCases,
     LifetimeCases,
+    KeepingCases,
 ):
     """What every variant must do. Set `variant`, and `options` for `Sandbox.create`."""
 

@@ -90,8 +90,8 @@ class AttackCases(Survivor):
 
     @linux
     @pytest.mark.parametrize("code", SOCKET.values(), ids=SOCKET)
-    def test_attack_on_the_control_socket(self, sandbox: Sandbox, code: str) -> None:
-        self.survive(sandbox, f"{TOOLS}{code}\ntime.sleep(0.05)", timeout=3)
+    def test_attack_on_the_control_socket(self, victim: Sandbox, code: str) -> None:
+        self.survive(victim, f"{TOOLS}{code}\ntime.sleep(0.05)", timeout=3)
 
     @linux
     def test_attack_by_a_line_without_end(self, victim: Sandbox) -> None:

@@ -57,7 +57,7 @@ class Case:
         """Skip where the variant does not claim a capability."""
         found = Sandbox.capabilities(cls.variant).get(capability)
         if found is None or not found.supported:
-            pytest.skip(found.reason if found else f"{cls.variant} has no {capability}")
+            pytest.skip(found.reason if found is not None else f"{cls.variant} has no {capability}")
 
     @staticmethod
     def run_async(make: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -106,6 +106,8 @@ class CodeCases(Case):
             assert ran.stderr == "wrong\n"
         ran = sandbox.run_code("import subprocess\n_ = subprocess.run(['echo', 'direct'])")
         assert ran.stdout == "direct\n"
+        ran = sandbox.run_code("import sys\nprint('past us', file=sys.__stdout__)")
+        assert ran.stdout == "past us\n"
         ran = sandbox.run_code("import os\n_ = os.write(1, b'raw \\xff bytes')")
         assert ran.stdout == "raw \ufffd bytes"
 

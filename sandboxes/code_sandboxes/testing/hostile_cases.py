@@ -51,6 +51,14 @@ class HostileCases(Survivor):
         assert not ran.success
         assert not self.lost(ran)
 
+    def test_a_limit_of_its_own(self, sandbox: Sandbox) -> None:
+        """Code that has left itself no memory may not work any more; a fresh interpreter does."""
+        code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))\n"
+        ran = sandbox.run_code(code + "len(bytearray(500 << 20))", timeout=2)
+        assert not ran.success
+        sandbox.restart()
+        self.answers(sandbox)
+
     def test_an_interrupt_between_two_cells(self, sandbox: Sandbox) -> None:
         code = "import os, signal, threading\nkept = 'kept'\n"
         code += "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()"

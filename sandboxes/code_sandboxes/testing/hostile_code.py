@@ -53,8 +53,6 @@ DAMAGE: dict[str, str] = {
     "no-loop": "import asyncio; asyncio.set_event_loop(None)",
     "stopped-loop": "import asyncio; asyncio.get_running_loop().stop()\nawait asyncio.sleep(0)",
     "exit-in-a-task": "import asyncio\nasync def leave(): raise SystemExit(3)\nawait leave()",
-    "memory-limit": "import resource; n = 300 << 20; resource.setrlimit(resource.RLIMIT_AS, (n, n))"
-    "\nlen(bytearray(500 << 20))",
     # where it is
     "elsewhere": "import os; os.chdir('/')",
     "nowhere": "import os; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')",

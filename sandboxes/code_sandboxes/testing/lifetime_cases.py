@@ -206,7 +206,7 @@ class LifetimeCases(Case):
             owner.send_signal(signal.SIGKILL)
         assert eventually(lambda: not alive(mark), self.owner_death_seconds), alive(mark)
         assert eventually(lambda: not os.path.exists(home))
-        assert id not in [info.id for info in Sandbox.list()]
+        assert eventually(lambda: id not in [info.id for info in Sandbox.list()])
         with pytest.raises(SandboxNotFoundError):
             Sandbox.from_id(id)
 
@@ -302,8 +302,9 @@ box.terminate()
 
     def test_ctrl_c_leaves_the_sandbox_usable(self) -> None:
         code = """
-import sys, json
+import sys, json, signal
 from code_sandboxes import Sandbox
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 with Sandbox.create(sys.argv[1], **json.loads(sys.argv[2])) as box:
     box.run_code('x = 1')
     print('ready', flush=True)
@@ -318,11 +319,14 @@ with Sandbox.create(sys.argv[1], **json.loads(sys.argv[2])) as box:
             text=True,
         )
         with process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(0.5)
-            process.send_signal(signal.SIGINT)
-            assert process.stdout.readline() == "interrupted 1\n"
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "ready\n"
+                time.sleep(0.5)
+                process.send_signal(signal.SIGINT)
+                assert process.stdout.readline() == "interrupted 1\n"
+            finally:
+                process.kill()
 
     def test_a_killed_supervisor_is_noticed(self) -> None:
         with self.create() as box:

@@ -8,10 +8,19 @@ import time
 
 import pytest
 
-from code_sandboxes import ConfigurationError, ExecutionResult, Output, Sandbox
+from code_sandboxes import (
+    ConfigurationError,
+    Display,
+    ExecutionResult,
+    Output,
+    Sandbox,
+    Started,
+)
+from code_sandboxes.run import GRACE
 
 from .base import PROMPT, SLACK, Case, Stopwatch
 
+MOMENTS = 30
 STUBBORN = """
 import time
 while True:
@@ -19,6 +28,16 @@ while True:
         time.sleep(0.01)
     except KeyboardInterrupt:
         pass
+"""
+# What happens when a signal comes right before a call that waits: Python has noted it, and does
+# not look. Here another thread takes it while the main one waits.
+UNNOTICED = """
+import signal, time
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+try:
+    time.sleep(600)
+finally:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 """
 DEAF = "sum(range(10**13))"  # C code that looks at no signal
 
@@ -35,8 +54,9 @@ class StoppingCases(Case):
             "import os; os.read(os.pipe()[0], 1)",
             "import subprocess; subprocess.run(['sleep', '600'])",
             "import asyncio; await asyncio.sleep(600)",
+            UNNOTICED,
         ],
-        ids=["loop", "sleep", "lock", "read", "child", "await"],
+        ids=["loop", "sleep", "lock", "read", "child", "await", "unnoticed"],
     )
     def test_a_timeout_keeps_the_state(self, sandbox: Sandbox, code: str) -> None:
         sandbox.run_code("kept = 7")
@@ -111,6 +131,45 @@ class StoppingCases(Case):
         assert (done[0].stdout, sandbox.run_code("kept").text) == ("1\n", "7")
         sandbox.interrupt()  # nothing runs: nothing happens
         assert sandbox.run_code("kept").text == "7"
+
+    def test_an_interrupt_comes_through_whenever_it_comes(self, sandbox: Sandbox) -> None:
+        """Before the code begins, at any of its first steps, right before it waits."""
+        assert sandbox.run_code("import time; kept = 7").success
+        for n in range(MOMENTS):
+            events = sandbox.stream_code("time.sleep(60)")
+            assert isinstance(next(events), Started)
+            time.sleep(n * 0.0002)
+            events.close()  # type: ignore[attr-defined]
+            watch = Stopwatch()
+            assert sandbox.run_code("kept").text == "7"  # else it was killed, past its grace
+            assert watch.seconds < GRACE
+
+    def test_an_interrupt_hits_nothing_that_follows(self, sandbox: Sandbox) -> None:
+        assert sandbox.run_code("import time").success
+        for n in range(MOMENTS):
+            events = sandbox.stream_code("time.sleep(0.003)")
+            assert isinstance(next(events), Started)
+            turn = sandbox._core.interpreter(None).current
+            assert turn is not None
+            # of this execution, whatever runs when the time has come
+            timer = threading.Timer(n * 0.0003, turn.interrupt)
+            timer.start()
+            list(events)
+            assert sandbox.run_code("time.sleep(0.01); 'whole'").text == "'whole'"
+            timer.join()
+
+    def test_code_that_cleans_up_is_interrupted_once(self, sandbox: Sandbox) -> None:
+        code = (
+            "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: time.sleep(0.9)\n'clean'"
+        )
+        watch = Stopwatch()
+        events = sandbox.stream_code(code)
+        assert isinstance(next(events), Started)
+        time.sleep(0.3)
+        sandbox.interrupt()
+        shown = [event for event in events if isinstance(event, Display)]
+        assert watch.seconds < 10
+        assert [event.data["text/plain"] for event in shown] == ["'clean'"]
 
     def test_leaving_the_stream_stops_the_code(self, sandbox: Sandbox) -> None:
         events = sandbox.stream_code("kept = 9\nfor i in range(10**9): print(i, flush=True)")

@@ -8,16 +8,17 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ..config import SandboxConfig
+from ..ctrl_c import Whole
 from ..errors import SandboxNotFoundError, SandboxStartError
-from ..inside.mux import StreamLost
+from ..inside.stream import StreamLost
 from ..kernel import Capability, Pipe
 from ..pipes import ChildPipe, SocketPipe, connect_socket
 from ..wire import SUPERVISOR, boot, start_message
 from .folders import Folders
+from .not_yet import NOT_HERE
 
 YES = Capability(True)
 MARKER = "CODE_SANDBOXES_ID"  # in the environment of everything below a supervisor
@@ -58,7 +59,7 @@ def process_capabilities(name: str) -> dict[str, Capability]:
         "runtime": Capability(False, f"{name} has no container"),
         "gpu": Capability(False, f"{name} sees the host's GPUs as they are; none can be asked for"),
         "install_system_packages": system,
-        "snapshot_name": Capability(False, "snapshots are not in this version"),
+        **NOT_HERE,
         "network_policy=allowlist": Capability(
             False, "an allowlist needs an egress proxy, which is not in this version"
         ),
@@ -86,9 +87,10 @@ class LocalProcess:
 
     def provision(self) -> Pipe:
         """See Variant."""
-        self.folders, cwd = Folders.make(self.config.working_dir)
         try:
-            self._pipe = self._start(self.folders, cwd)
+            with Whole():  # a few milliseconds; whatever is made is known to `stop`
+                self.folders, cwd = Folders.make(self.config.working_dir)
+                self._pipe = self._start(self.folders, cwd)
         except (OSError, StreamLost) as error:
             why = self.diagnosis() or str(error)
             self.stop()
@@ -126,10 +128,8 @@ class LocalProcess:
 
     def diagnosis(self) -> str:
         """See Variant."""
-        if not self._why and self.folders is not None:
-            with suppress(OSError):
-                text = Path(self.folders.log).read_text(errors="replace")
-                self._why = text.strip()[-2000:]
+        if not self._why and self._pipe is not None:
+            self._why = self._pipe.errors()
         return self._why
 
     def stop(self) -> None:

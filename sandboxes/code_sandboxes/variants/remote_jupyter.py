@@ -76,27 +76,37 @@ class RemoteJupyter:
             raise ConfigurationError(f"{self.name} needs server_url, and most servers a token")
         return self.config.server_url, self.config.token or ""
 
+    def _connect(self) -> Server:
+        from ..channels.jupyter_server import Server
+
+        return Server(*self.address())
+
+    def _kernel_name(self) -> str | None:
+        """The kernelspec of the interpreters; None for the server's default."""
+        return self.config.environment
+
+    def _options(self) -> dict[str, Any]:
+        """What the supervisor is told."""
+        return {
+            "id": self._id,
+            "kernel": self._supervisor,
+            "working_dir": self.config.working_dir,
+            "env": dict(self.config.env_vars),
+            "max_lifetime": self.config.max_lifetime,
+        }
+
     def provision(self) -> Pipe:
         """See Variant."""
         from ..channels.comm import CommPipe  # with jupyter_kernel_client
-        from ..channels.jupyter_server import Server
         from ..channels.remote import run_silently
 
-        url, token = self.address()
-        self._server = Server(url, token)
+        self._server = self._connect()
         try:
             self._check_environment()
             self._spare = Future()
             threading.Thread(target=self._prepare_spare, args=(self._spare,), daemon=True).start()
             self._supervisor, self._client = self._ready_kernel()
-            options = {
-                "id": self._id,
-                "kernel": self._supervisor,
-                "working_dir": self.config.working_dir,
-                "env": dict(self.config.env_vars),
-                "max_lifetime": self.config.max_lifetime,
-            }
-            run_silently(self._client, inject("comm", IN_A_KERNEL, options))
+            run_silently(self._client, inject("comm", IN_A_KERNEL, self._options()))
             self._pipe = CommPipe(self._client, self._why_lost)
         except (SandboxGoneError, OSError) as error:
             self.stop()
@@ -111,7 +121,7 @@ class RemoteJupyter:
         self._started = str(self._server.ask("GET", "/api/status").get("started"))
         known = self._server.ask("GET", "/api/kernelspecs")
         specs: dict[str, Any] = known["kernelspecs"]
-        wanted = self.config.environment or str(known["default"])
+        wanted = self._kernel_name() or str(known["default"])
         if wanted not in specs:
             there = ", ".join(sorted(specs))
             raise UnsupportedError(f"no environment {wanted!r}: the server has {there}")
@@ -121,7 +131,7 @@ class RemoteJupyter:
 
     def _start_kernel(self) -> str:
         assert self._server is not None
-        wanted = {"name": self.config.environment} if self.config.environment else {}
+        wanted = {"name": name} if (name := self._kernel_name()) else {}
         kernel = str(self._server.ask("POST", "/api/kernels", wanted)["id"])
         if not kernel.replace("-", "").isalnum():  # it becomes part of an address
             raise SandboxStartError("the server sent what is no id of a kernel")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from ..kernel import Capability
+from .not_yet import NOT_HERE
 
 YES = Capability(True)
 
@@ -34,5 +35,5 @@ def server_capabilities(name: str) -> dict[str, Capability]:
         "detach": Capability(
             False, f"a sandbox of {name} lives by its owner's heartbeat: it ends without one"
         ),
-        "snapshot_name": Capability(False, "snapshots are not in this version"),
+        **NOT_HERE,
     }
