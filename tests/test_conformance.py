@@ -8,6 +8,7 @@ from code_sandboxes import Sandbox
 from code_sandboxes.testing import Conformance, Hostile
 from code_sandboxes.testing.attack_cases import AttackCases
 from code_sandboxes.testing.flood_cases import FloodCases
+from code_sandboxes.testing.forged_cases import ForgedCases
 from code_sandboxes.testing.hostile_cases import HostileCases
 from code_sandboxes.testing.promise import SCALE
 
@@ -22,6 +23,7 @@ class TestLocalJupyter(Conformance):
     """A Jupyter kernel."""
 
     variant = "local-jupyter"
+    short_lifetime = 3.0
 
 
 class TestHostileLocalEval(Hostile):
@@ -44,11 +46,12 @@ class TestConfined(Conformance):
     """A Jupyter kernel in namespaces of its own."""
 
     variant = "local-jupyter"
+    short_lifetime = 3.0
     options: ClassVar[dict[str, Any]] = {"confined": True}
 
 
 @pytest.mark.skipif(not CONFINED.supported, reason=CONFINED.reason)
-class TestAttackedConfined(AttackCases):
+class TestAttackedConfined(AttackCases, ForgedCases):
     """Code in the namespaces against the protocol with the host."""
 
     variant = "local-jupyter"

@@ -20,7 +20,7 @@ import pytest
 
 from code_sandboxes import AsyncSandbox, Sandbox
 from code_sandboxes.testing.base import eventually
-from code_sandboxes.testing.promise import memory
+from code_sandboxes.testing.promise import bounded_memory, memory
 
 SCALE = int(os.environ.get("CODE_SANDBOXES_SOAK", "10"))
 CONFINED = Sandbox.capabilities("local-jupyter")["confined"].supported
@@ -128,6 +128,31 @@ def test_many_at_once(kind: dict[str, Any]) -> None:
     assert eventually(lambda: Held().is_no_more_than(before)), f"{before} -> {Held()}"
 
 
+def test_a_large_file_streams_in_flat_memory(kind: dict[str, Any], tmp_path: Path) -> None:
+    size = 2048 * MIB if SCALE >= 200 else 128 * MIB
+    marks = {0: b"head", size // 2 + 1: b"middle", size - 4: b"tail"}
+    up, down = tmp_path / "up", tmp_path / "down"
+    with up.open("wb") as file:
+        for at, mark in marks.items():
+            file.seek(at)
+            file.write(mark)
+    told = [0]
+    with Sandbox.create(**kind, timeout=30) as box:
+        box.run_code("1")
+        with bounded_memory(48 * MIB):
+            box.files.upload(up, "large", on_progress=lambda n, of: told.append(n))
+            assert box.files.stat("large").size == told[-1] == size
+            up.unlink()
+            box.files.download("large", down, on_progress=lambda n, of: told.append(n))
+        supervisor = psutil.Process().children()[-1].children(recursive=True)
+        assert max(each.memory_info().rss for each in supervisor) < 150 * MIB
+    assert down.stat().st_size == told[-1] == size
+    with down.open("rb") as file:
+        for at, mark in marks.items():
+            file.seek(at)
+            assert file.read(len(mark)) == mark
+
+
 # in other people's programs -----------------------------------------------------------------
 def run(script: str, *arguments: str, options: tuple[str, ...] = ()) -> tuple[str, str]:
     """The output and the errors of a program."""
@@ -168,6 +193,29 @@ left.run_code('1')
 def test_a_strict_interpreter_finds_nothing_to_say(variant: str) -> None:
     out, errors = run(STRICT, variant, options=("-X", "dev", "-W", "error"))
     assert (out, errors) == ("one\ntwo\n", "")
+
+
+IGNORED = """
+import signal, sys
+from code_sandboxes import Sandbox
+assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+with Sandbox.create(sys.argv[1]) as box:
+    box.run_code('kept = 1')
+    for code in ('while True: pass', 'import time; time.sleep(60)'):
+        print(box.run_code(code, timeout=0.5).error.name, box.run_code('kept').text)
+    code = "import signal; signal.getsignal(signal.SIGINT) is signal.SIG_IGN"
+    shown = box.commands.run(['python', '-c', code.replace('; ', '; print(') + ')']).stdout
+    print(box.run_code(code).text, shown)
+"""
+
+
+@pytest.mark.parametrize("variant", ["local-eval", "local-jupyter"])
+def test_a_server_that_ignores_interrupts(variant: str) -> None:
+    """What a shell does to a job in the background (`&`), or `nohup`."""
+    shell = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    shell += [sys.executable, "-c", IGNORED, variant]
+    ran = subprocess.run(shell, capture_output=True, text=True, timeout=100, check=False)
+    assert ran.stdout.split() == [*["ExecutionTimeout", "1"] * 2, "False", "False"], ran.stderr
 
 
 PREFORK = """

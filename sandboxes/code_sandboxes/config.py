@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -87,7 +88,7 @@ class SandboxConfig:
         _strings("env_vars", self.env_vars)
         _strings("tags", self.tags)
         for name in self.env_vars:
-            if not name or "=" in name or "\0" in name + self.env_vars[name]:
+            if not name or "=" in name or not _passes(name + self.env_vars[name]):
                 raise ConfigurationError(f"{name!r} cannot be an environment variable")
         if self.network_policy not in get_args(NetworkPolicy):
             policies = ", ".join(get_args(NetworkPolicy))
@@ -98,7 +99,7 @@ class SandboxConfig:
         self._check_server()
         if self.working_dir is not None:
             parts = self.working_dir.split("/")
-            if not self.working_dir or ".." in parts or "\0" in self.working_dir:
+            if not self.working_dir or ".." in parts or not _passes(self.working_dir):
                 raise ConfigurationError(
                     f"working_dir {self.working_dir!r} is no path inside the sandbox"
                 )
@@ -208,3 +209,11 @@ def _strings(name: str, value: Any) -> None:
     for key, item in value.items():
         if not isinstance(key, str) or not isinstance(item, str):
             raise ConfigurationError(f"{name} maps strings to strings; {key!r} has {item!r}")
+
+
+def _passes(text: str) -> bool:
+    """Whether a system call would take it: no NUL, and no character that is none."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False

@@ -76,12 +76,14 @@ class ExecutionError:
         value: its message.
         traceback: the frames of the code that ran, then the message; ``""`` where none is known.
         state_lost: whether the variables are gone.
+        size: its weight in the flow control, as for Output.
     """
 
     name: str
     value: str
     traceback: str = ""
     state_lost: bool = False
+    size: int = field(default=0, repr=False, compare=False)
 
     def __str__(self) -> str:
         return printable(f"{self.name}: {self.value}")
@@ -122,4 +124,4 @@ Event = Started | Output | Display | Clear | ExecutionError | Ask | Done
 
 def weight(event: Event) -> int:
     """What the sandbox may send again once this event was dealt with."""
-    return event.size if isinstance(event, Output | Display | Clear | Ask) else 0
+    return 0 if isinstance(event, Started | Done) else event.size

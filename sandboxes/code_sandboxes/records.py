@@ -73,6 +73,13 @@ class Record:
     owner_pid: int = field(default_factory=os.getpid)
     owner_start: float = field(default_factory=lambda: start_of(os.getpid()))
 
+    def __post_init__(self) -> None:
+        texts, maps = (self.id, self.variant), (self.config, self.place)
+        numbers = (self.created, self.owner_pid, self.owner_start, self.expires or 0.0)
+        for kind, values in ((str, texts), (dict, maps), (int | float, numbers)):
+            if not all(isinstance(value, kind) for value in values):
+                raise TypeError("no record of a sandbox")
+
     def owner_lives(self) -> bool:
         """Whether the process that wrote this still runs."""
         return start_of(self.owner_pid) == self.owner_start != 0.0
@@ -126,7 +133,7 @@ def find(id: str) -> Record | None:
 def _load(path: Path) -> Record | None:
     try:
         return Record(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):  # gone, or not a record of ours
+    except (OSError, ValueError, TypeError, RecursionError):  # gone, or not a record of ours
         return None
 
 

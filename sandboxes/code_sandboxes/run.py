@@ -1,84 +1,26 @@
-"""One execution: when to interrupt, when to kill (free of I/O), and who waits meanwhile."""
+"""One execution: what is done with its events, and who waits for them."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import threading
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from enum import Enum
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from .ctrl_c import Whole, patience
+from .deadline import Deadline, Step
 from .events import Ask, Done, Event, ExecutionError, Started, weight
 from .kernel import Emit
+from .text import shortened
 
 # the interpreters that wait for a host function which runs in this context
 answering: ContextVar[frozenset[object]] = ContextVar("answering", default=frozenset())
-# seconds that code has to end, interrupted and killed: within two, the caller has control again
-GRACE, LAST_GRACE = 1.4, 0.4
 MOST_JSON = 64 << 20  # bytes of an answer to the sandbox
-
-
-class Step(Enum):
-    """What is done about code that runs too long, in this order."""
-
-    INTERRUPT = "interrupt"
-    KILL = "kill"
-    GIVE_UP = "give up"
-
-
-@dataclass
-class Deadline:
-    """What to do when; told of the time, never asking for it."""
-
-    timeout: float | None
-    grace: float = GRACE
-    expired: bool = False
-    _until: float | None = None
-    _asked_at: float | None = None
-    _steps: deque[Step] = field(default_factory=lambda: deque(Step))
-
-    def started(self, now: float) -> None:
-        """The clock runs from here."""
-        if self.timeout is not None and self._until is None:
-            self._until = now + self.timeout
-
-    def paused(self, now: float) -> None:
-        """The code waits for the host: that is not its time."""
-        self._asked_at = now
-
-    def resumed(self, now: float) -> None:
-        """The host has answered."""
-        if self._asked_at is not None and self._until is not None:
-            self._until += now - self._asked_at
-        self._asked_at = None
-
-    def left(self, now: float) -> float | None:
-        """Seconds until the next step is due; None: nothing is."""
-        if self._until is None or self._asked_at is not None or not self._steps:
-            return None
-        return max(0.0, self._until - now)
-
-    def due(self, now: float) -> Step | None:
-        """The step to take now, if it is time."""
-        if self.left(now) != 0.0:
-            return None
-        self.expired = True
-        return self.next_step(now)
-
-    def next_step(self, now: float) -> Step | None:
-        """The next step, whatever the time."""
-        step = self._steps.popleft() if self._steps else None
-        grace = self.grace if step is Step.INTERRUPT else LAST_GRACE
-        self._until, self._asked_at = now + grace, None
-        return step
 
 
 class Target(Protocol):
@@ -128,12 +70,9 @@ class Run:
 
     def see(self, event: Event) -> list[Event]:
         """Note an event; the events that the caller is to see for it."""
-        now = monotonic()
         if isinstance(event, Started):
-            self.began = now
-            self.deadline.started(now)
-        elif isinstance(event, Ask):
-            self.deadline.paused(now)
+            self.began = monotonic()
+            self.deadline.started(self.began)
         elif isinstance(event, ExecutionError) and self.deadline.expired:
             return []  # the interrupt is ours, not the code's
         elif isinstance(event, Done) and self.deadline.expired:
@@ -145,10 +84,9 @@ class Run:
     def handled(self, event: Event) -> None:
         """The caller is done with an event: its credit goes back."""
         with self._owing:
-            if self._free:
-                return
-            self._unhandled -= weight(event)
-        self._give_back(weight(event))
+            size = 0 if self._free else weight(event)
+            self._unhandled -= size
+        self._give_back(size)
 
     def _set_free(self) -> None:
         """Wait for the caller no more: the code could not say that it has ended."""
@@ -165,12 +103,11 @@ class Run:
         """Do what is due, however slow the caller is; the seconds until something else is."""
         if self._done.is_set():  # though the caller may not have come to it yet
             return None
-        now = monotonic()
-        if self.deadline.left(now) == 0.0:
+        if self.deadline.left(monotonic()) == 0.0:
             with Whole():
                 self._set_free()
-                self.act(self.deadline.due(now))
-        return self.deadline.left(now)
+                self.act(self.deadline.due(monotonic()))
+        return self.deadline.left(monotonic())
 
     def act(self, step: Step | None) -> None:
         """Take a step of the deadline."""
@@ -183,24 +120,33 @@ class Run:
 
     @contextmanager
     def asked(self) -> Iterator[None]:
-        """While a host function runs: what waits for it can run nothing else."""
+        """While a host function runs: what waits for it can run nothing else, and has time."""
         token = answering.set(answering.get() | {self._busy})
+        self.deadline.paused(monotonic())  # not before: code that only asks would have no end
         try:
             yield
         finally:
+            self.deadline.resumed(monotonic())
             answering.reset(token)
+
+    def waits(self, event: Event) -> TypeGuard[Ask]:
+        """Whether the code waits for an answer; where it has ended, thousands may be left."""
+        return isinstance(event, Ask) and not self._done.is_set()
 
     def call(self, ask: Ask) -> Any:
         """The handler's value (or an awaitable); raises what it raises."""
+        if self.deadline.expired:
+            raise TimeoutError("the time of this execution is over")
         if ask.kind == "input":
             if INPUT not in self.handlers:
                 raise StdinNotImplementedError("input() was called, and no stdin= was given")
             return self.handlers[INPUT](str(ask.payload.get("prompt", "")))
-        name = str(ask.payload.get("function"))
-        function = self.handlers.get(name)
-        if function is None:
-            raise NameError(f"the host offers no function {name!r} to this execution")
-        return function(*ask.payload.get("args", ()), **ask.payload.get("kwargs", {}))
+        match ask.payload:  # hostile
+            case {"function": str(name), "args": list(args), "kwargs": dict(kwargs)}:
+                if name in self.handlers and name != INPUT:
+                    return self.handlers[name](*args, **kwargs)
+        wanted = shortened(str(ask.payload.get("function")), 100)
+        raise NameError(f"the host offers no function {wanted!r} to this execution")
 
     def answer(self, ask: Ask, value: Any, error: Exception | None) -> None:
         """Send a handler's value, or its error, to the code that waits."""
@@ -215,7 +161,6 @@ class Run:
             alone = len(error.args) == 1 and isinstance(error.args[0], str)
             text = error.args[0] if alone else str(error)  # str() of a KeyError adds quotes
             answer = {"error": [type(error).__name__, text]}
-        self.deadline.resumed(monotonic())
         self.target.reply(ask.id, answer)
 
     def abandon(self) -> None:
@@ -254,7 +199,7 @@ def drive(run: Run) -> Generator[Event, None, None]:
             run.handled(event)
             if isinstance(event, Done):
                 return
-            if isinstance(event, Ask):
+            if run.waits(event):
                 value, error = None, None
                 try:
                     with run.asked():
@@ -292,7 +237,7 @@ async def drive_async(run: Run) -> AsyncIterator[Event]:
             run.handled(event)
             if isinstance(event, Done):
                 return
-            if isinstance(event, Ask):
+            if run.waits(event):
                 value, error = None, None
                 try:
                     with run.asked():

@@ -20,8 +20,9 @@ SUPERVISOR = (
 INTERPRETER = ("helper", "rawoutput", "textio", "shown", "cell", "report", "worker")
 KERNEL = ("helper", "rawoutput", "report", "streams", "interrupts", "kernel")
 # in the kernels of a server that is not ours
-IN_A_KERNEL = (*SUPERVISOR, "place", "comm")
-FOREIGN = (*KERNEL, "textio", "place", "foreign")
+IN_A_KERNEL = (*SUPERVISOR, "place", "line", "guard", "comm")
+FOREIGN = (*KERNEL, "textio", "place", "sent", "foreign")
+PLACE = ("place",)
 
 
 @cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import uuid
 from typing import Any
 
@@ -37,3 +39,18 @@ def containers(engine: Any, id: str) -> list[dict[str, Any]]:
 def unique() -> str:
     """A name that nothing else has."""
     return uuid.uuid4().hex[:12]
+
+
+def owner(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """A process that owns a sandbox; it says one line."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def create(**options: Any) -> Sandbox:
+    """A sandbox without a network."""
+    return Sandbox.create(VARIANT, network_policy="none", **options)

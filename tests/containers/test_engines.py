@@ -16,7 +16,7 @@ import pytest
 from code_sandboxes import Sandbox, SandboxGoneError, SandboxNotFoundError, UnsupportedError
 from code_sandboxes.testing.base import Stopwatch, eventually
 from code_sandboxes.variants.engine import BUILD, IMAGE
-from containers.helpers import VARIANT
+from containers.helpers import VARIANT, create
 from containers.own_engine import CannotStart, OwnEngine
 
 
@@ -43,10 +43,6 @@ def there(own: OwnEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnEngine
     if not own.answers():
         own.start()
     assert own.containers() == []
-
-
-def create(**options: Any) -> Sandbox:
-    return Sandbox.create(VARIANT, network_policy="none", **options)
 
 
 def detached() -> str:
@@ -167,8 +163,17 @@ def test_the_image_goes_while_a_sandbox_runs(there: OwnEngine) -> None:
         api.close()
 
 
-def test_without_ssh_what_to_do_instead_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "ssh://somebody@somewhere")
+@pytest.mark.parametrize(
+    "variables",
+    [{"DOCKER_HOST": "ssh://somebody@somewhere"}, {"DOCKER_TLS_VERIFY": "1"}],
+    ids=["ssh", "tls"],
+)
+def test_without_a_way_to_an_engine_another_one_is_said(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     able = Sandbox.capabilities(VARIANT)["create"]
     assert not able.supported
     assert "ssh -nNT -L" in able.reason

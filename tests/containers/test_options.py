@@ -17,6 +17,7 @@ from code_sandboxes import (
     UnsupportedError,
 )
 from code_sandboxes.variants import engine as engine_module
+from code_sandboxes.variants.container import arguments
 from code_sandboxes.variants.container_probe import missing_image
 from code_sandboxes.variants.engine import BUILD, IMAGE
 from containers.helpers import VARIANT, unique
@@ -64,6 +65,20 @@ def test_options_that_cannot_be() -> None:
     for refused, why in {"runtime": "has no runtime", "gpu": "GPU"}.items():
         with pytest.raises(UnsupportedError, match=why):
             create(**{refused: "no-such"})
+
+
+def test_what_the_engine_is_asked_for_a_gpu_and_a_runtime_without_one() -> None:
+    """No GPU, and no other runtime, is here to be used: this is the request alone."""
+    image = {"Id": "sha256:x", "Config": {}}
+    for gpu, count in {"all": -1, "2": 2}.items():
+        made = arguments(SandboxConfig(gpu=gpu), "sb-x", ["python"], image, None)["HostConfig"]
+        (asked,) = made["DeviceRequests"]
+        assert (asked["Count"], asked["Capabilities"]) == (count, [["gpu"]])
+        assert "Runtime" not in made
+    made = arguments(SandboxConfig(runtime="runsc"), "sb-x", ["python"], image, None)["HostConfig"]
+    assert (made["Runtime"], made["DeviceRequests"]) == ("runsc", [])
+    with pytest.raises(UnsupportedError, match='say how many, or gpu="all"'):
+        arguments(SandboxConfig(gpu="T4"), "sb-x", ["python"], image, None)
 
 
 def test_disk_and_memory_by_keyword_and_by_config() -> None:

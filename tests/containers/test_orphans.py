@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from code_sandboxes import (
 from code_sandboxes.testing.base import Stopwatch, eventually
 from code_sandboxes.variants.container import LABEL
 from code_sandboxes.variants.engine import IMAGE
-from containers.helpers import VARIANT, containers, unique
+from containers.helpers import containers, create, owner, unique
 
 OWNER = """
 import sys
@@ -56,20 +55,6 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
         pass
 time.sleep(30)
 """
-
-
-def owner(code: str, *arguments: str) -> subprocess.Popen[str]:
-    """A process that owns a sandbox; it says one line."""
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def create(**options: Any) -> Sandbox:
-    return Sandbox.create(VARIANT, network_policy="none", **options)
 
 
 @pytest.mark.parametrize("busy", ["", BUSY], ids=["idle", "busy"])

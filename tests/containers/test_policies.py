@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from code_sandboxes import Sandbox, UnsupportedError
-from containers.helpers import VARIANT, by_code, by_command
+from code_sandboxes.variants.engine import IMAGE
+from containers.helpers import VARIANT, by_code, by_command, unique
 
 PROBE = """
 import socket
@@ -149,7 +151,7 @@ def test_a_probe_finds_what_is_open(connected: Sandbox, host: Host, run: Run) ->
     host.came.clear()
     found = run(connected, host.probe)
     assert "open" in [found[f"tcp {address}"] for address in addresses()]
-    assert any(line.startswith("tcp") for line in host.came)
+    assert {line.split()[0] for line in host.came} == {"tcp", "udp"}
     for never in ("raw", "ping", "packet", "vsock", "alg", "bluetooth"):  # with no policy
         assert found[never] != "open"
 
@@ -198,3 +200,17 @@ def test_nothing_is_published(engine: Any, alone: Sandbox, connected: Sandbox) -
         assert not known["HostConfig"]["PortBindings"]
         assert not known["NetworkSettings"]["Ports"]
         assert not known["Mounts"]
+
+
+def test_a_probe_finds_what_an_ordinary_container_can(engine: Any, host: Host) -> None:
+    """What no policy lets through is found where nothing of ours is in the way."""
+    command = ["python", "-c", f"{host.probe}\nimport json\nprint(json.dumps(found))"]
+    made = engine.create_container(IMAGE, command, user="0", name=f"cs-test-{unique()}")["Id"]
+    try:
+        engine.start(made)
+        assert engine.wait(made)["StatusCode"] == 0
+        found = json.loads(engine.logs(made, stderr=False))
+    finally:
+        engine.remove_container(made, force=True)
+    for name in ("raw", "packet", "vsock", "ping"):
+        assert found[name] == "open", found

@@ -99,5 +99,5 @@ def status(call: Callable[[], object]) -> int:
     with pytest.raises(RuntimeError) as caught:
         call()
     cause = caught.value.__cause__
-    assert isinstance(cause, requests.HTTPError)
+    assert isinstance(cause, requests.HTTPError) and cause.response is not None
     return int(cause.response.status_code)

@@ -83,7 +83,7 @@ def test_a_request_carries_the_key_and_a_refusal_its_status(
     with pytest.raises(RuntimeError) as caught:
         official._fetch(f"{url}/nope")
     cause = caught.value.__cause__
-    assert isinstance(cause, requests.HTTPError)
+    assert isinstance(cause, requests.HTTPError) and cause.response is not None
     assert cause.response.json()["message"] == "Runtime nope not found."
 
 

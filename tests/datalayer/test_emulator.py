@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def test_credits_are_reserved_burnt_and_spent(official: Official) -> None:
     assert 0.0 < burnt < 1.0
     assert reserved == 0.0
     for wrong in (0, -1, "much"):
-        assert status(lambda limit=wrong: official.create(credits_limit=limit)) == 422
+        assert status(partial(official.create, credits_limit=wrong)) == 422
 
 
 def test_an_account_has_so_many_runtimes_and_no_more() -> None:

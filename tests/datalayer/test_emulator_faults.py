@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 import requests
 
@@ -80,6 +80,52 @@ def test_dropped_websockets(emulator: Emulator, official: Official) -> None:
     kernel.stop()
 
 
+def test_a_key_that_is_refused_midway_leaves_what_runs_alone(
+    emulator: Emulator, official: Official
+) -> None:
+    runtime = official.create()
+    with Kernel(runtime) as kernel:
+        emulator.faults.refuse_key()
+        assert status(official.names) == 401
+        assert status(lambda: official.delete(runtime)) == 401
+        assert kernel.value("6 * 7") == "42"  # a runtime has a token of its own
+        emulator.faults.clear()
+        assert official.names() == [runtime["runtime_name"]]
+
+
+def test_the_ingress_does_not_know_the_key(emulator: Emulator, official: Official) -> None:
+    runtime = official.create()
+    headers = {"Authorization": f"Bearer {emulator.key}"}
+    answer = requests.get(runtime["ingress"] + "/api/kernels", headers=headers, timeout=10)
+    assert answer.status_code == 403
+    headers = {"Authorization": f"Bearer {runtime['token']}"}
+    answer = requests.get(official._runtimes_url("/runtimes"), headers=headers, timeout=10)
+    assert answer.status_code == 401
+
+
+def test_one_connection_serves_two_runtimes(official: Official) -> None:
+    with requests.Session() as session:  # it keeps a connection, as a proxy's clients do
+        for runtime in (official.create(), official.create()):
+            session.headers["Authorization"] = f"token {runtime['token']}"
+            address = runtime["ingress"] + "/api/status"
+            assert session.get(address, timeout=10).json()["kernels"] == 0
+            assert session.get(address, timeout=10).status_code == 200
+
+
+def test_faults_at_the_ingress(emulator: Emulator, official: Official) -> None:
+    runtime = official.create()
+    address = runtime["ingress"] + "/api/kernels"
+    headers = {"Authorization": f"token {runtime['token']}"}
+    emulator.faults.fail("POST", "/api/kernels", 504)
+    assert requests.post(address, json={}, headers=headers, timeout=10).status_code == 504
+    emulator.faults.drop_answer("POST", "/api/kernels")
+    with pytest.raises(requests.ConnectionError):
+        requests.post(address, json={}, headers=headers, timeout=30)
+    assert len(requests.get(address, headers=headers, timeout=10).json()) == 1
+    emulator.faults.garble("GET", "/api/kernels", b"<html>")
+    assert requests.get(address, headers=headers, timeout=10).text == "<html>"
+
+
 def test_a_runtime_that_dies(emulator: Emulator, official: Official) -> None:
     runtime = official.create()
     with Kernel(runtime) as kernel:
@@ -109,6 +155,24 @@ def test_requests_are_remembered_without_their_secrets(
     said = repr(emulator.requests)
     assert emulator.key not in said
     assert runtime["token"] not in said
+
+
+def test_a_forgotten_client_does_not_hold_the_emulator_up(
+    emulator: Emulator, official: Official
+) -> None:
+    runtime = official.create()
+    for _ in range(3):
+        kernel = Kernel(runtime)
+        kernel.start()
+        kernel.itself = kernel  # only the garbage collector finds it; its finalizer asks the server
+        del kernel
+    headers = {"Authorization": f"token {runtime['token']}"}
+    address = runtime["ingress"] + "/api/kernels"
+    until = time.monotonic() + 20
+    while requests.get(address, headers=headers, timeout=5).json():
+        assert time.monotonic() < until
+        [[] for _ in range(10_000)]  # what makes the interpreter collect, in any thread
+        time.sleep(0.05)
 
 
 # the end --------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ def main() -> None:
     with Emulator() as emulator:
         for name, value in emulator.variables.items():
             print(f"export {name}={shlex.quote(value)}", flush=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):  # a shell's `&` has the first one ignored
+            signal.signal(number, signal.default_int_handler)
         with suppress(KeyboardInterrupt):
             signal.pause()
 

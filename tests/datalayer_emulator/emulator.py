@@ -18,6 +18,7 @@ from .account import Account
 from .api import Api
 from .cloud import Cloud
 from .faults import Control, Faults
+from .garbage import Collector
 from .ingress import Ingress
 from .recorded import Request
 from .root import remove
@@ -58,6 +59,7 @@ class Emulator:
         self.faults = Faults(Control(self._set_valid, self._drop_websockets, self._kill_runtime))
         self._account = Account(self.key, quota, most_runtimes)
         self._settle = settle
+        self._garbage = Collector()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="datalayer-emulator", daemon=True)
 
@@ -75,6 +77,7 @@ class Emulator:
     def start(self) -> Self:
         """Serve."""
         self.folder = Path(tempfile.mkdtemp(prefix="dle-"))
+        self._garbage.start()
         self._thread.start()
         self._call(self._open())
         return self
@@ -87,6 +90,7 @@ class Emulator:
         Raises:
             ExceptionGroup: something went wrong in the emulator that was no fault on demand.
         """
+        self._garbage.stop()
         self._call(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -82,7 +82,9 @@ class Snapshot:
             try:
                 saved, skipped = await kernels.evaluate(kernel, save(dumped), BUSY_SECONDS)
             except (TimeoutError, RuntimeError, ValueError) as error:
-                self.skipped.append(f"the variables of kernel {kernel}: {error or 'it is busy'}")
+                self.skipped.append(
+                    f"the variables of kernel {kernel}: {str(error) or 'it is busy'}"
+                )
                 continue
             if saved:
                 shutil.move(dumped, self.folder / "state" / str(number))

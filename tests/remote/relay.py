@@ -8,13 +8,14 @@ from contextlib import suppress
 
 
 class Relay:
-    """Passes bytes between its own port and another one of this machine."""
+    """Passes bytes between its own port, any if 0, and another one of this machine."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, own_port: int = 0) -> None:
         self._to = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", own_port))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open: list[socket.socket] = []
+        self._muted: set[socket.socket] = set()
         self.holding = threading.Event()
         self.holding.set()  # set: bytes pass
         threading.Thread(target=self._accept, daemon=True).start()
@@ -37,11 +38,16 @@ class Relay:
         with suppress(OSError):
             while data := source.recv(1 << 16):
                 self.holding.wait()
-                sink.sendall(data)
+                if source not in self._muted:
+                    sink.sendall(data)
 
     def hold(self) -> None:
         """Let nothing pass any more, and close nothing."""
         self.holding.clear()
+
+    def mute(self) -> None:
+        """Let nothing pass any more by the connections that there are; new ones are as before."""
+        self._muted.update(self._open)
 
     def cut(self) -> None:
         """End all connections."""

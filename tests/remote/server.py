@@ -39,6 +39,8 @@ class JupyterServer:
         options: further arguments.
     """
 
+    probe = "/api/status"  # answers when it is ready
+
     def __init__(self, folder: Path, *options: str, token: str | None = None) -> None:
         self.port, self.token = free_port(), token or secrets.token_hex(16)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -49,13 +51,10 @@ class JupyterServer:
         """Start it, or start it again at the same address; waits until it answers."""
         for name in ("root", "ipython", "runtime"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        argv = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"]
-        argv += [f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0"]
-        argv += [f"--ServerApp.root_dir={self.folder}/root", "--ServerApp.log_level=ERROR"]
-        argv += [f"--ServerApp.jpserver_extensions={WITHOUT}", *self._options]
-        # neither in its argv nor in its environment, which its kernels inherit
+        argv = [*self.argv(), *self._options]
+        # the token: neither in its argv nor in its environment, which its kernels inherit
         config = self.folder / "config.json"
-        config.write_text(json.dumps({"IdentityProvider": {"token": self.token}}))
+        config.write_text(json.dumps(self.config()))
         argv.append(f"--config={config}")
         env = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
         env |= {"IPYTHONDIR": f"{self.folder}/ipython"}
@@ -65,11 +64,22 @@ class JupyterServer:
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until and self.process.poll() is None:
             try:
-                self.ask("GET", "/api/status")
+                self.ask("GET", self.probe)
                 return
             except OSError:
                 time.sleep(0.05)
         raise RuntimeError((self.folder / "log").read_text()[-2000:])
+
+    def argv(self) -> list[str]:
+        """How it is started."""
+        argv = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"]
+        argv += [f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0"]
+        argv += [f"--ServerApp.root_dir={self.folder}/root", "--ServerApp.log_level=ERROR"]
+        return [*argv, f"--ServerApp.jpserver_extensions={WITHOUT}"]
+
+    def config(self) -> dict[str, Any]:
+        """What is not said in its argv."""
+        return {"IdentityProvider": {"token": self.token}}
 
     def ask(self, method: str, path: str) -> Any:
         """A request of the tests' own."""
@@ -113,10 +123,29 @@ class JupyterServer:
                 self.kill()
 
 
+class KernelGateway(JupyterServer):
+    """A Kernel Gateway: kernels and their specs, and nothing else of a server."""
+
+    probe = "/api/kernels"
+
+    def argv(self) -> list[str]:
+        """How it is started."""
+        app = "--KernelGatewayApp"
+        listing = "--JupyterWebsocketPersonality.list_kernels=True"  # for the tests alone
+        argv = [sys.executable, "-m", "kernel_gateway", f"{app}.port={self.port}", listing]
+        return [*argv, f"{app}.port_retries=0", f"{app}.log_level=ERROR"]
+
+    def config(self) -> dict[str, Any]:
+        """What is not said in its argv."""
+        return {"KernelGatewayApp": {"auth_token": self.token}}
+
+
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[JupyterServer]:
+def running(
+    folder: Path, *options: str, kind: type[JupyterServer] = JupyterServer
+) -> Iterator[JupyterServer]:
     """A server that runs."""
-    server = JupyterServer(folder, *options)
+    server = kind(folder, *options)
     done = threading.Event()
     try:
         server.start()

@@ -15,7 +15,9 @@ for package in ("jupyter_kernel_client", "jupyter_server"):
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     with running(tmp_path_factory.mktemp("server")) as server:
-        yield {"server_url": server.url, "token": server.token}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("JUPYTER_TOKEN", server.token)  # for `from_id` in another process
+            yield {"server_url": server.url, "token": server.token}
 
 
 class TestRemoteJupyter(Conformance):

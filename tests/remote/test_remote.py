@@ -18,6 +18,7 @@ import pytest
 
 from code_sandboxes import (
     ConfigurationError,
+    Display,
     Output,
     Sandbox,
     SandboxConfig,
@@ -201,6 +202,23 @@ def test_a_slow_callback_holds_the_code_back(server: JupyterServer) -> None:
         assert box.files.exists("done")
 
 
+def test_a_slow_reader_misses_nothing(server: JupyterServer) -> None:
+    with create(server) as box:
+        code = "for i in range(200): display({'text/html': f'{i:03}' + 'x' * 99_997}, raw=True)"
+        sizes: list[int] = []
+        for event in box.stream_code(code + "\nopen('done', 'w').close()", timeout=60):
+            if isinstance(event, Display):
+                assert event.data["text/html"].startswith(f"{len(sizes):03}")
+                sizes.append(len(event.data["text/html"]))
+                if len(sizes) == 1:
+                    time.sleep(2)
+                    assert not box.files.exists("done")  # 20 MB, of which a few are under way
+        assert sizes == [100_000] * 200
+        ran = box.run_code("display({'text/html': 'x' * 12_000_000}, raw=True)")  # past 10 MiB
+        assert ran.success
+        assert len(ran.results[0].data["text/html"]) == 12_000_000
+
+
 def test_output_comes_before_what_follows_it(server: JupyterServer) -> None:
     with create(server) as box:
         for _ in range(20):
@@ -271,18 +289,52 @@ def test_the_server_was_restarted(tmp_path: Path) -> None:
         end(kernels)
 
 
-def test_the_connection_is_cut(server: JupyterServer, relay: Relay) -> None:
+def test_nobody_answers_any_more(server: JupyterServer, relay: Relay) -> None:
     box = create(server, relay.url)
     home = box.files.resolve(".")
     box.run_code("1")
-    relay.cut()
+    relay.close()
     watch = Stopwatch()
-    with pytest.raises(SandboxGoneError, match="connection to the server was lost"):
+    with pytest.raises(SandboxGoneError, match="nobody answers at"):
         while watch.seconds < AT_ONCE:
             box.files.exists("x")
     box.terminate()
-    assert server.kernels() == []
+    assert eventually(lambda: server.kernels() == [], 40)  # by the lease
     assert not os.path.exists(home)
+
+
+def test_the_last_output_of_an_interpreter_that_dies(server: JupyterServer) -> None:
+    with create(server) as box:
+        for code in (
+            "import os\nprint('one')\nos.write(1, b'two\\n')\nos._exit(1)",
+            "import os\nprint('one')\nos.write(1, b'two\\n')\nos.kill(os.getpid(), 9)",
+        ):
+            seen = []
+            for _ in range(4):  # what it was about to pass on itself, it takes along
+                ran = box.run_code(code)
+                assert ran.error is not None
+                assert (ran.error.name, ran.error.state_lost) == ("InterpreterDied", True)
+                assert "kernel" in ran.error.value
+                seen.append(ran.stdout.split())
+                if seen[-1] == ["one", "two"]:
+                    break
+            assert seen[-1] == ["one", "two"], seen
+        assert box.run_code("1").text == "1"
+
+
+def test_a_killed_supervisor_leaves_nothing(server: JupyterServer) -> None:
+    with create(server) as box:
+        base = Path(box.files.resolve(".")).parent
+        pid = box.commands.run("echo $PPID").stdout.strip()
+        box.commands.exec("sleep", "600")
+        assert box.run_code(f"import os; os.kill({pid}, 9)").error is None
+        watch = Stopwatch()
+        with pytest.raises(SandboxGoneError, match="supervisor's kernel"):
+            while watch.seconds < 15:
+                box.files.exists("x")
+        assert base.exists()
+    assert not base.exists()
+    assert server.kernels() == []
 
 
 @pytest.mark.slow
@@ -339,6 +391,23 @@ def test_kernels_of_others_are_left_alone(server: JupyterServer) -> None:
         assert len(server.kernels()) == 4
     assert server.kernels() == [other]
     server.ask("DELETE", f"/api/kernels/{other}")
+
+
+def test_another_client_of_our_kernel_is_answered(server: JupyterServer) -> None:
+    from jupyter_kernel_client import JupyterKernelClient
+
+    with create(server) as box:
+        box.run_code("kept = 41")
+        _, kernel = kernels_of(box, server)
+        where = {"server_url": server.url, "token": server.token, "kernel_id": kernel}
+        with JupyterKernelClient(**where) as other:
+            said = other.execute("kept + 1", timeout=20)
+            assert said["status"] == "ok"
+            assert "42" in str(said["outputs"])
+            for _ in range(3):
+                assert box.run_code("kept").text == "41"
+                assert other.execute("kept", timeout=20)["status"] == "ok"
+        assert box.run_code("kept").text == "41"
 
 
 def test_a_restarted_context_leaves_no_kernel(server: JupyterServer) -> None:

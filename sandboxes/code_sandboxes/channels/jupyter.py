@@ -18,9 +18,9 @@ from ..events import Ask, Done, Event, ExecutionError, Output, StreamName, weigh
 from ..inside.stream import WINDOW
 from ..kernel import Emit
 from .child import death
-from .messages import ask_of, error_of, event_of
+from .messages import ask_of, bounded, error_of, event_of
 
-MOST_ERRORS = 100  # of one execution
+MOST_ERRORS = 20  # of one execution
 
 
 class Steering(Protocol):
@@ -207,7 +207,7 @@ class JupyterChannel:
         elif kind == "status" and content["execution_state"] == "idle":
             self._left.discard("idle")
         elif kind == "error":
-            self._errors = [*self._errors[1 - MOST_ERRORS :], content]
+            self._errors = [*self._errors[1 - MOST_ERRORS :], bounded(content)]
         elif event := event_of(kind, content):
             self._say(event)
         if not self._left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Mapping
@@ -14,13 +15,14 @@ import zmq
 from jupyter_client.blocking.client import BlockingKernelClient
 
 from ..errors import SandboxStartError
+from ..inside.helper import too_many_parts
 from ..inside.processes import CONTROL, STDERR
 from ..machine import Machine
 from .child import START_SECONDS, InterpreterProcess
 from .jupyter import JupyterChannel, ZmqWaiter
 
 MOST_MESSAGE = 64 << 20  # bytes: the kernel may be hostile; its connection is cut for more
-MOST_QUEUED = 50  # messages that are held here; the others wait in the kernel
+MOST_QUEUED = 16  # messages that are held here; the others wait in the kernel
 MOST_LEFT = 1 << 20  # bytes that are read of what a kernel leaves in its raw pipes
 
 
@@ -86,6 +88,17 @@ class KernelProcess:
             self.channel.died(why)
 
 
+def unpack(data: bytes) -> Any:
+    """A part of a message.
+
+    Raises:
+        ValueError: it is no JSON, or would take many times its size.
+    """
+    if too_many_parts(bytes(data)):
+        raise ValueError("a message has too many values")
+    return json.loads(data)
+
+
 def connect(machine: Machine, name: str, info: Mapping[str, Any]) -> JupyterChannel:
     """Start, or find again, the kernel of a context.
 
@@ -102,6 +115,7 @@ def connect(machine: Machine, name: str, info: Mapping[str, Any]) -> JupyterChan
     for option, most in ((zmq.MAXMSGSIZE, MOST_MESSAGE), (zmq.RCVHWM, MOST_QUEUED)):
         client.context.setsockopt(option, most)  # of the sockets that it will make
     client.load_connection_info(dict(info))
+    client.session.unpack = unpack
     client.start_channels(hb=False)
     try:
         _await_welcome(client)

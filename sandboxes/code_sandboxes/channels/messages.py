@@ -38,6 +38,14 @@ def event_of(kind: str, content: Mapping[str, Any]) -> Event | None:
     return None
 
 
+def bounded(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An error message that can be kept for later, however large it is."""
+    said = error_of({**content, "ename": shortened(str(content["ename"]), 1000)})
+    if said is None:
+        return {"ename": "SystemExit", "evalue": "0", "traceback": []}
+    return {"ename": said.name, "evalue": said.value, "traceback": [said.traceback]}
+
+
 def error_of(content: Mapping[str, Any]) -> ExecutionError | None:
     """An error message as an event; None for an exit that is none."""
     name, value = str(content["ename"]), str(content["evalue"])

@@ -1,136 +1,68 @@
-"""A kernel of a Jupyter Server as an interpreter: steered by pid and by REST."""
+"""A channel to a kernel of a Jupyter Server, over a connection that can be lost and made again."""
 
 from __future__ import annotations
 
 import json
-import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty
 from typing import Any
 
-from ..errors import SandboxGoneError, SandboxStartError
-from ..events import Done, ExecutionError
+from ..events import Done, ExecutionError, Output, StreamName
 from ..inside.foreign import OUTPUT
-from ..inside.helper import AGAIN
-from ..inside.stream import MESSAGE, WINDOW, Stream, StreamLost
+from ..inside.sent import ASK_MISSED, MISSED, NUMBER
+from ..inside.stream import WINDOW
 from ..kernel import Emit
-from ..machine import Machine
-from ..text import printable
 from .comm import DEAD
 from .jupyter import JupyterChannel
-from .jupyter_server import RemoteClient
 from .messages import MARK
+from .reconnect import Lifeline
+from .remote_client import RemoteClient
+from .remote_kernel import RemoteKernel
 from .websocket import EventWaiter
 
-INJECT_SECONDS = 60.0
 MOST_MESSAGE = 8 << 20  # bytes; a server hangs up at a message of 10 MiB
 PIECE = 2 << 20  # characters of a large answer
-PATIENCE = 2.0  # seconds that a request waits for output that was sent before it
-
-
-def run_silently(client: RemoteClient, code: str, wanted: str = "None") -> str:
-    """Execute our own code in a kernel that nobody else uses yet.
-
-    Args:
-        wanted: an expression, evaluated afterwards.
-
-    Returns:
-        The repr of its value.
-
-    Raises:
-        SandboxStartError: the code failed, or the kernel does not answer.
-    """
-    asked = client.execute(code, silent=True, allow_stdin=True, user_expressions={"wanted": wanted})
-    until = time.monotonic() + INJECT_SECONDS
-    while time.monotonic() < until and not client.closed:
-        with suppress(Empty):
-            message = client.shell_channel.get_msg(timeout=0.5)
-            if message["parent_header"].get("msg_id") != asked:
-                continue
-            said = message["content"]
-            if said.get("status") != "ok":
-                why = f"{said.get('ename')}: {said.get('evalue')}"
-                raise SandboxStartError(printable(f"the kernel cannot be used: {why}"))
-            return str(said["user_expressions"]["wanted"]["data"]["text/plain"])
-    raise SandboxStartError("the kernel does not answer")
-
-
-class RemoteKernel:
-    """Steers a kernel through the supervisor, which sits beside it; REST ends it for good.
-
-    Args:
-        kernel: its id at the server.
-        pid: its process, as the supervisor sees it.
-        delete: has the server end a kernel, in the background.
-    """
-
-    def __init__(
-        self, machine: Machine, kernel: str, pid: int, delete: Callable[[str], None]
-    ) -> None:
-        self._machine, self._kernel, self._pid = machine, kernel, pid
-        self._delete = delete
-        self._channel: JupyterChannel | None = None
-        self.ended = ""
-
-    def attach(self, channel: JupyterChannel) -> None:
-        """Tell the channel of the kernel's end."""
-        self._channel = channel
-        self._machine.open(self._push, "guard", pid=self._pid, kernel=self._kernel)
-
-    def _push(self, stream: Stream, kind: int, lane: int, payload: Any) -> None:
-        if kind == MESSAGE and isinstance(payload, dict) and "pid" in payload:
-            return
-        why = "the kernel's process has ended"
-        if kind != MESSAGE:
-            why = str(self._machine.loss())
-        elif isinstance(payload, dict) and "error" in payload:
-            why = "the supervisor cannot see the kernel's process"
-        self.died(why)
-
-    def died(self, why: str) -> None:
-        """It is gone; the first reason counts."""
-        if not self.ended and self._channel is not None:
-            self.ended = why
-            self._channel.died(why)
-
-    def interrupt(self, *, again: bool) -> Future[Any] | None:
-        """See Steering."""
-        return self._signal(AGAIN if again else signal.SIGINT, whole=False)
-
-    def kill(self) -> None:
-        """See Steering."""
-        self._signal(signal.SIGKILL, whole=True)
-
-    def _signal(self, number: int, *, whole: bool) -> Future[Any] | None:
-        if not self.ended:
-            with suppress(SandboxGoneError, StreamLost):
-                return self._machine.signal(self._pid, number, whole=whole)
-        return None
-
-    def close(self, *, keep: bool) -> None:
-        """See Steering."""
-        if not keep:
-            self.kill()
-            self._delete(self._kernel)
+AGAIN_SECONDS = 1.0  # between two requests for what is missing
+SOON = 0.1
 
 
 class RemoteChannel(JupyterChannel):
-    """Understands `inside/foreign.py`: output as displays, numbered requests, credit."""
+    """Understands `inside/foreign.py`: numbered messages and requests, output as displays, credit.
 
-    def __init__(self, client: RemoteClient, steering: RemoteKernel) -> None:
-        self._heard = 0  # pieces of output
+    Args:
+        client: its connection, opened.
+        steering: the kernel.
+        why_lost: see Lifeline.
+        adopted: whether a former owner has used the kernel, and may have left code running.
+    """
+
+    def __init__(
+        self,
+        client: RemoteClient,
+        steering: RemoteKernel,
+        why_lost: Callable[[], str],
+        *,
+        adopted: bool = False,
+    ) -> None:
+        self._heard: int | None = None if adopted else 0  # the last message's number
+        self._away = adopted  # from a loss until it is known what was missed
+        self._connected, self._asked_at, self._waiting_since = True, 0.0, 0.0
+        # requests for what is missing: whether what was published then has reached us
+        self._asks: dict[str, bool] = {}
+        self._missed: tuple[str, dict[str, Any]] | None = None  # the answer to one of them
+        self._held_messages: deque[dict[str, Any]] = deque()
+        self._held_jobs: deque[Callable[[], None]] = deque()
         self._request_now: tuple[dict[str, Any], dict[str, Any]] | None = None
-        self._patience = 0.0
         self._answered = (0, "")
         self._rest: deque[str] = deque()
         self._remote = steering
-        client.lost = lambda: steering.died("the connection to the kernel was lost")
         super().__init__(client, steering, EventWaiter(client._message_received))
+        Lifeline(client, why_lost, self._lose, self._regain, steering.died)
+        self._waiter.wake()
 
     def submit(self, code: str, emit: Emit, *, silent: bool = False) -> None:
         """See Channel."""
@@ -157,51 +89,135 @@ class RemoteChannel(JupyterChannel):
 
         self._in_thread(send)
 
+    def last_words(self, text: str, stream: StreamName) -> None:
+        """See JupyterChannel; it comes another way, which is open."""
+        super()._in_thread(lambda: self._say(Output(text, stream)))
+
+    def _in_thread(self, job: Callable[[], None]) -> None:
+        super()._in_thread(lambda: self._held_jobs.append(job) if self._away else job())
+
+    def _wake_later(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self._waiter.wake)
+        timer.daemon = True
+        timer.start()
+
+    # the connection, from any thread ----------------------------------------------------
+    def _lose(self) -> None:
+        self._connected, self._away, self._asks = False, True, {}
+
+    def _regain(self) -> None:
+        self._connected, self._away, self._asks, self._asked_at = True, True, {}, 0.0
+        self._waiter.wake()
+
     # on the channel's thread --------------------------------------------------------
     def _submit(self, code: str, emit: Emit, silent: bool) -> None:
         self._rest.clear()
+        self._client.acknowledged = self._heard or 0
         super()._submit(code, emit, silent)
 
     def _receive(self) -> None:
         super()._receive()
-        if self._request_now is not None:
+        with suppress(Empty):
+            while self._open:
+                self._take(self._client.control_channel.get_msg(timeout=0))
+        if self._away:
+            self._recover()
+        elif self._request_now is not None:
             self._consider()
 
     def _take(self, message: dict[str, Any]) -> None:
+        number, kind = message["metadata"].get(NUMBER), message["header"]["msg_type"]
+        parent = (message.get("parent_header") or {}).get("msg_id")
+        if parent in self._asks:
+            self._asks[parent] |= number is not None
+            if kind == MISSED:
+                self._missed = parent, message["content"]
+        if number is None and kind in ("status", "shutdown_reply"):
+            self._understand(message)  # the server's own
+        elif self._away:
+            self._held_messages.append(message)
+        elif number is None or self._heard is None:
+            if kind != "stream":  # that is the server's, on what it has dropped
+                self._understand(message)
+        elif number == self._heard + 1:
+            self._heard = number
+            self._understand(message)
+        elif number > self._heard:  # a server drops what is too much for it
+            self._away = True
+            self._held_messages.append(message)
+
+    def _understand(self, message: dict[str, Any]) -> None:
         kind, content = message["header"]["msg_type"], message["content"]
         if kind == "status" and content.get("execution_state") in DEAD:
             self._remote.died("the server has restarted the kernel, which had died")
         elif kind == "shutdown_reply":
             self._remote.died("the server has ended the kernel")
         elif kind == "input_request" and str(content["prompt"]).startswith(MARK):
-            self._requested(json.loads(str(content["prompt"])[len(MARK) :]), message)
+            asked = json.loads(str(content["prompt"])[len(MARK) :])
+            self._requested(asked, message)
         elif kind == "display_data" and OUTPUT in content["data"]:
-            about = content["metadata"]
-            self._heard = int(about["n"])
-            said = {"name": about["name"], "text": content["data"][OUTPUT]}
+            said = {"name": content["metadata"]["name"], "text": content["data"][OUTPUT]}
             stream = {**message, "header": {**message["header"], "msg_type": "stream"}}
             super()._take({**stream, "content": said})
         else:
             super()._take(message)
 
+    # what was missed --------------------------------------------------------------------
+    def _recover(self) -> None:
+        """Ask the kernel for what it has sent and we have not got."""
+        if self._missed is not None and self._asks.get(self._missed[0]):
+            missed = self._missed[1]
+            self._missed, self._asks = None, {}
+            self._catch_up(missed)
+        elif self._connected and time.monotonic() - self._asked_at > AGAIN_SECONDS:
+            self._asked_at = time.monotonic()
+            wanted = {"heard": self._heard, "request": self._request}
+            self._asks[self._client.control(ASK_MISSED, wanted)] = False
+            self._wake_later(AGAIN_SECONDS * 1.1)
+        elif self._connected and not self._asks:
+            self._wake_later(SOON)
+
+    def _catch_up(self, missed: dict[str, Any]) -> None:
+        heard, self._heard, self._away = self._heard, int(missed["count"]), False
+        self._fence = ""
+        for number, kind, parent, content in missed["missed"]:
+            if heard is not None and number > heard:
+                self._understand(made(kind, parent, content))
+        if missed["reply"] is not None:
+            self._understand(made("execute_reply", *missed["reply"]))
+        if self._emit is not None and self._request and not missed["known"]:
+            self._client.execute_again()
+        held, self._held_messages = self._held_messages, deque()
+        for message in held:
+            self._take(message)
+        if missed["asked"] is not None:
+            asked, parent = missed["asked"]
+            prompt = MARK + json.dumps(asked)
+            self._requested(asked, made("input_request", parent, {"prompt": prompt}))
+        while self._held_jobs and not self._away:
+            self._held_jobs.popleft()()
+
+    # requests ---------------------------------------------------------------------------
     def _requested(self, asked: dict[str, Any], message: dict[str, Any]) -> None:
         number = int(asked["n"])
         if number == self._answered[0]:  # it was asked again: the kernel took an older answer
             self._client.input(self._answered[1])
             return
-        if self._request_now is None or self._request_now[0]["n"] != number:
-            self._request_now, self._patience = (asked, message), time.monotonic() + PATIENCE
-            self._pending = ""
+        if self._request_now is None or self._request_now[0]["n"] < number:
+            self._request_now, self._pending = (asked, message), ""
 
     def _consider(self) -> None:
         """Act on a request, once the output that was sent before it is there."""
         assert self._request_now is not None
         asked, message = self._request_now
-        if self._heard < int(asked["after"]) and time.monotonic() < self._patience:
-            timer = threading.Timer(0.1, self._waiter.wake)
-            timer.daemon = True
-            timer.start()
+        if self._heard is not None and self._heard < int(asked["after"]):
+            # it goes another way; and a server may have dropped it
+            now = time.monotonic()
+            self._waiting_since = self._waiting_since or now
+            self._away = now - self._waiting_since > AGAIN_SECONDS
+            self._wake_later(SOON)
             return
+        self._waiting_since = 0.0
         if asked["kind"] == "credit":
             if self._emit is None or self._unread < WINDOW:
                 self._answer({})
@@ -220,3 +236,9 @@ class RemoteChannel(JupyterChannel):
             self._request_now = None
             self._answered = (number, json.dumps({**answer, "n": number}))
             self._client.input(self._answered[1])
+
+
+def made(kind: str, parent: str, content: Any) -> dict[str, Any]:
+    """A message, of what the kernel has kept of it."""
+    about = {"metadata": {}, "parent_header": {"msg_id": parent}, "buffers": []}
+    return {**about, "header": {"msg_type": kind}, "content": content}

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Any, Literal
 
 from ..events import Ask, Clear, Display, Done, Event, ExecutionError, Output, weight
+from ..inside.helper import too_many_parts
 from ..inside.processes import CONTROL, STDERR
 from ..inside.stream import StreamLost
 from ..kernel import Emit
@@ -35,7 +36,7 @@ def event_of(message: Any, size: int) -> Event | None:
         case {"clear": bool(wait)}:
             return Clear(wait)
         case {"error": [str(name), str(value), str(trace)]}:
-            return ExecutionError(name, value, trace)
+            return ExecutionError(name, value, trace, size=size)
         case {"ask": int(number), "kind": "input" | "call" as kind, "payload": dict(payload)}:
             return Ask(str(number), kind, payload, size)
         case {"done": int(count)}:
@@ -111,6 +112,8 @@ class WorkerChannel:
         try:
             if len(self._rest) > MOST_LINE:
                 raise ValueError("an event is too long")
+            if any(map(too_many_parts, whole)):
+                raise ValueError("an event has too many values")
             for line in whole:
                 held += self._event(json.loads(line), len(line))
         except (ValueError, RecursionError) as error:

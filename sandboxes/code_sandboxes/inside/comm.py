@@ -1,25 +1,24 @@
 """The supervisor in a kernel of its own: its frames travel as comm messages.
 
-No connection carries the lease here, so silence ends it. A server drops IOPub messages past a
-rate (1,000 a second as it comes): frames are gathered, and numbered so that a loss is noticed.
+No connection carries the lease here, so silence ends it; a connection that is cut may be made
+again until then.
 """
 
 from __future__ import annotations
 
 import atexit
-import json
 import os
-import select
 import signal
 import sys
 import threading
 import time
-import urllib.request
-from contextlib import suppress
 from functools import partial
 
+from .guard import Guard, delete_kernel, find_server
+from .line import Line
+from .mux import Mux
 from .place import OwnMachine, Place, kill_marked, move_in
-from .proctable import exit_notice, kill_tree
+from .proctable import kill_tree
 from .stream import Stream
 from .supervisor import Supervisor
 
@@ -28,44 +27,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 TARGET = "code_sandboxes"
-GATHER = 0.003  # seconds between two messages, at least
 SILENCE = 20.0  # seconds without a word of the owner that end the lease
-REST_SECONDS = 10.0
 OLDEST = (3, 10)
-
-
-class Batches:
-    """Sends at once when it is quiet, in batches when it is not."""
-
-    def __init__(self, comm: Any) -> None:
-        self._comm, self._number, self._last = comm, 0, 0.0
-        self._pending = bytearray()
-        self._changed = threading.Condition()
-        threading.Thread(target=self._flush, daemon=True).start()
-
-    def write(self, *parts: bytes | memoryview) -> None:
-        with self._changed:
-            for part in parts:
-                self._pending += part
-            if time.monotonic() - self._last > GATHER:
-                self._send()
-            else:
-                self._changed.notify()
-
-    def _send(self) -> None:
-        data, self._pending = bytes(self._pending), bytearray()
-        self._comm.send({"n": self._number}, buffers=[data])
-        self._number += 1
-        self._last = time.monotonic()
-
-    def _flush(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._pending)
-            time.sleep(GATHER)
-            with self._changed:
-                if self._pending:
-                    self._send()
 
 
 class CommSupervisor(Supervisor):
@@ -87,63 +50,100 @@ class CommSupervisor(Supervisor):
         super().__init__(options)
         self.place = place
         self._server, self._kernel = server, kernel
-        self._comm: Any = None
-        self._guarded: dict[int, str] = {}  # kernels by pid
+        self._line: Line | None = None  # to the owner, the last one where there is none
+        self._guards: dict[int, Guard] = {}  # kernels by pid
         self._one_end = threading.Lock()
         self._heard = time.monotonic()
 
     # what only it can be asked --------------------------------------------------------
+    def do_hello(self, stream: Stream) -> dict[str, Any]:
+        said = super().do_hello(stream)
+        said["ok"]["kept"] = sorted(guard.name for guard in list(self._guards.values()))
+        return said
+
     def do_place(self, stream: Stream) -> dict[str, Any]:
         return {"ok": self.place.described()}
 
-    def do_guard(self, stream: Stream, pid: int, kernel: str) -> None:
-        """Watch over a kernel: the stream ends when it does."""
-        self._guarded[pid] = kernel
-        ended = exit_notice(pid, self.threads.start, partial(until_gone, pid))
+    def do_guarded(self, stream: Stream, name: str) -> dict[str, Any]:
+        """The kernel of a context that a former owner has left."""
+        for guard in list(self._guards.values()):
+            if guard.name == name:
+                return {"ok": {"pid": guard.pid, "kernel": guard.kernel}}
+        raise ProcessLookupError(3, "no such kernel")
+
+    def do_guard(
+        self, stream: Stream, pid: int, kernel: str, name: str, raw: list[int] | None
+    ) -> None:
+        """Watch over a kernel: the stream ends when it does.
+
+        Args:
+            raw: see Guard; None for a kernel that is guarded already.
+        """
+        if raw is not None:
+            self._guards[pid] = Guard(pid, kernel, name, raw)
+        guard = self._guards[pid]
         stream.tell({"pid": pid})
-        poll = select.poll()
-        poll.register(ended, select.POLLIN | select.POLLHUP)
-        poll.poll()
-        os.close(ended)
-        self._guarded.pop(pid, None)
+        guard.wait(self.threads.start)
+        if stream.lost:  # that owner has left: the guard is the next one's
+            return
+        self._guards.pop(pid, None)
+        guard.pass_on_rest(stream)
+        guard.close()
         stream.tell({"exit": True})
         stream.finish()
 
     def do_signal(self, stream: Stream, pid: int, number: int, whole: bool) -> dict[str, Any]:
-        if pid not in self._guarded:
+        if pid not in self._guards:
             return super().do_signal(stream, pid, number, whole)
-        if whole:
-            kill_tree(pid, number)
-        else:
-            os.kill(pid, number)
-            os.kill(pid, signal.SIGCONT)  # a stopped process takes no signal but this one
+        self._guards[pid].signal(number, whole=whole)
         return {"ok": None}
 
     # the lease ------------------------------------------------------------------------
+    def do_detach(self, stream: Stream, path: str, max_lifetime: float) -> dict[str, Any]:
+        """Live on without an owner: the next one opens a comm, as the first did."""
+        self.vacant = True
+        self.expire_in(max_lifetime)
+        return {"ok": None}
+
     def opened(self, comm: Any, _: Any) -> None:
         """The owner is there; called by the kernel."""
-        if self._comm is not None:
-            comm.close()  # one owner, once
+        if self._line is not None and not self.vacant:
+            comm.close()  # one owner at a time
             return
-        self._comm = comm
-        mux = self.connection(Batches(comm).write)
+        self._heard = time.monotonic()
+        before, self._line = (self._line, self.mux), Line(comm)
+        mux = self.connection(self._line.write)
+        self.vacant = False
+        hang_up(*before)  # it has detached, and not said goodbye
+        comm.on_msg(partial(self._take, self._line, mux))
+        comm.on_close(partial(self._left, self._line, mux))
 
-        def take(message: dict[str, Any]) -> None:
-            self._heard = time.monotonic()
-            if (beat := message["content"]["data"].get("beat")) is not None:
-                comm.send({"beat": beat})
+    def _take(self, line: Line, mux: Mux, message: dict[str, Any]) -> None:
+        if line.closed:
+            return
+        self._heard = time.monotonic()
+        said = message["content"]["data"]
+        line.forget(said["got"])
+        if said.get("n") == line.got:  # else it is here already, or comes again
+            line.got += 1
             for data in message["buffers"]:
                 mux.feed(bytes(data))
+        if "resume" in said:
+            line.again(said["resume"])
+        elif "beat" in said:
+            line.tell({"beat": said["beat"]})
 
-        def left(_: Any) -> None:
+    def _left(self, line: Line, mux: Mux, _: Any) -> None:
+        if line is not self._line:
+            return
+        if self.vacant:
+            self.threads.start(hang_up, line, mux)
+        else:
             self.threads.start(self.finish, False)
-
-        comm.on_msg(take)
-        comm.on_close(left)
 
     def watch(self) -> None:
         """End when nobody has spoken for too long."""
-        while time.monotonic() - self._heard < SILENCE:
+        while self.vacant or time.monotonic() - self._heard < SILENCE:
             time.sleep(1)
         self.end()
 
@@ -160,51 +160,26 @@ class CommSupervisor(Supervisor):
         """
         if not self._one_end.acquire(blocking=False):
             return
-        if self._comm is not None:
-            self._comm.send({"end": True})  # first, or it were the death of an interpreter
-        kernels = dict(self._guarded)
+        if self._line is not None:
+            self._line.tell({"end": True})  # first, or it were the death of an interpreter
+        kernels = {guard.pid: guard.kernel for guard in list(self._guards.values())}
         for pid in (*kernels, os.getpid()):
             kill_tree(pid, with_root=pid != os.getpid())
         kill_marked(self.place.id)
         os.chdir("/")
         self.place.remove()
-        if self._comm is not None:
-            self._comm.send({"finished": True})  # `close` is silent where the owner was first
+        if self._line is not None:
+            self._line.tell({"finished": True})  # `close` is silent where the owner was first
         if delete and self._server is not None:
             for kernel in (*kernels.values(), self._kernel):
                 delete_kernel(*self._server, kernel)
 
 
-def delete_kernel(url: str, token: str, kernel: str) -> None:
-    """Have the server end a kernel: it would start a dead one again."""
-    headers = {"Authorization": f"token {token}"} if token else {}
-    request = urllib.request.Request(f"{url}api/kernels/{kernel}", headers=headers, method="DELETE")
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with suppress(OSError):
-        direct.open(request, timeout=REST_SECONDS).close()
-
-
-def until_gone(pid: int) -> None:
-    """Wait for a process that is not our child."""
-    with suppress(OSError):
-        while True:
-            os.kill(pid, 0)
-            time.sleep(0.1)
-
-
-def find_server(connection_file: str) -> tuple[str, str] | None:
-    """The server that started this kernel, as it describes itself to its own user's processes.
-
-    No owner sends its token in here. A stock server writes its own beside the connection files
-    of its kernels; where there is no such description, its kernels cannot be deleted from inside.
-    """
-    folder = os.path.dirname(connection_file)
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        with open(f"{folder}/jpserver-{os.getppid()}.json", "rb") as file:
-            known = json.load(file)
-        if not known.get("sock"):
-            return str(known["url"]), str(known["token"])
-    return None
+def hang_up(line: Line | None, mux: Mux) -> None:
+    """The owner has left: nothing that it asked for goes on."""
+    if line is not None:
+        line.close()
+    mux.close()
 
 
 def main(

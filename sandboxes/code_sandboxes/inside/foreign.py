@@ -22,6 +22,7 @@ from . import helper
 from .kernel import MARK, KernelWorld, adjust
 from .place import machine, move_in
 from .rawoutput import RawOutput
+from .sent import Sent, asking
 from .textio import Writer
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
@@ -35,7 +36,7 @@ BURST, RATE = 900, 600.0  # messages at once, and a second: below the 3,000 in 3
 GATHER = 0.02  # seconds between two pieces of output, where messages are short
 FLUSH_SECONDS = 10.0
 
-asking = threading.local()  # .now: this thread holds no more output back, it waits for the host
+raw_pipes: list[int] = []  # what the children write arrives there; the supervisor reads the rest
 
 
 class Pace:
@@ -65,8 +66,8 @@ class ForeignWorld(KernelWorld):
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
-        self._numbering = self._sent = self._unpaid = 0
-        self.pace = Pace()
+        self._numbering = 0
+        self.pace, self._sent = Pace(), Sent(shell.kernel)
         self._paying = threading.Lock()
         self.streams: tuple[Stream, ...] = ()
 
@@ -76,15 +77,9 @@ class ForeignWorld(KernelWorld):
         text = out.encode("utf-8", "backslashreplace").decode()
         for at in range(0, len(text), PIECE):
             piece = text[at : at + PIECE]
-            with self._paying:
-                if self._unpaid + len(piece) > CREDIT:
-                    with self._one:
-                        self._exchange("credit", {})
-                    self._unpaid = 0
-                self._unpaid += len(piece)
+            self.pay(len(piece))
             self.pace.wait()
-            self._sent += 1
-            content = {"data": {OUTPUT: piece}, "metadata": {"name": stream, "n": self._sent}}
+            content = {"data": {OUTPUT: piece}, "metadata": {"name": stream}}
             kernel = self._kernel
             kernel.session.send(
                 kernel.iopub_socket,
@@ -94,7 +89,14 @@ class ForeignWorld(KernelWorld):
                 ident=b"display_data",
             )
 
-    def sent(self) -> None:
+    def pay(self, size: int) -> None:
+        """Wait until the host has room for so many characters more."""
+        with self._paying:
+            if self._sent.unpaid + size > CREDIT and getpid() == self._pid:
+                with self._one:
+                    self._exchange("credit", {})
+
+    def settled(self) -> None:
         """Until what was told is on its way."""
         done = threading.Event()
         self._kernel.iopub_thread.schedule(done.set)
@@ -110,6 +112,7 @@ class ForeignWorld(KernelWorld):
 
         def later(*args: Any, **kwargs: Any) -> Any:
             self.drain()
+            self.pay(0)
             self.pace.wait()
             return publish(*args, **kwargs)
 
@@ -129,15 +132,30 @@ class ForeignWorld(KernelWorld):
 
     def _exchange(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         self._numbering += 1
-        asked = {"n": self._numbering, "after": self._sent, "kind": kind, "payload": payload}
+        sent = self._sent
+        after = sent.count
+        asked = {"n": self._numbering, "after": after, "kind": kind, "payload": payload}
         asking.now = True
         try:
+            sent.asked = [asked, self._kernel.get_parent("shell")["header"]["msg_id"]]
             while True:
-                said: dict[str, Any] = loads(self._raw_input(MARK + dumps(asked)))
+                said: dict[str, Any] = loads(self._input(MARK + dumps(asked)))
                 if said.get("n") == asked["n"]:  # else the answer to what was interrupted
+                    sent.forget(after)
                     return said
         finally:
+            sent.asked = None
             asking.now = False
+
+    def _input(self, prompt: str) -> str:
+        """Ask the host's present connection, where the kernel would ask that of the request."""
+        kernel, host = self._kernel, self._sent.host
+        said: str = (
+            kernel._input_request(prompt, host, kernel.get_parent("shell"), password=False)
+            if host
+            else self._raw_input(prompt)
+        )
+        return said
 
 
 class Stream(Writer):
@@ -160,7 +178,7 @@ class Stream(Writer):
         waiting = self._size
         super().flush()
         if waiting:
-            self.world.sent()
+            self.world.settled()
 
     def set_parent(self, parent: Any) -> None:
         """ipykernel says whose output follows; we ask it when we send."""
@@ -176,6 +194,7 @@ def own_streams(world: ForeignWorld) -> list[RawOutput]:
         os.dup2(writing, number)
         os.close(writing)
         raw.append(RawOutput(reading, stream.write_now))
+        raw_pipes.append(reading)
         streams.append(stream)
 
     def settle() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MOST = 1 << 20  # bytes of a request
+LOOK, TRIES = 0.1, 100  # seconds that an answer may take, each time; then it is woken, or given up
 
 
 class ForkServer:
@@ -38,6 +39,7 @@ class ForkServer:
             serve(theirs, preload)
             os._exit(0)
         theirs.close()
+        self._socket.settimeout(LOOK)
 
     def spawn(self, spec: dict[str, Any], ends: list[int]) -> Forked:
         """Fork an interpreter; `spec["main"]` names the module of ours that it runs."""
@@ -50,13 +52,24 @@ class ForkServer:
 
     def _ask(self, request: dict[str, Any], descriptors: list[int]) -> int:
         with self._lock:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGCONT)  # code may have stopped it
+            self._signal(signal.SIGCONT)  # code may have stopped it
             socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
-            answer = self._socket.recv(MOST)
+            answer = self._answer()
         if not answer:
             raise ConnectionResetError(104, "the fork server is gone")
         return int(json.loads(answer))
+
+    def _answer(self) -> bytes:
+        for _ in range(TRIES):
+            with suppress(TimeoutError):
+                return self._socket.recv(MOST)
+            self._signal(signal.SIGCONT)  # code may have stopped it right now
+        self._signal(signal.SIGKILL)
+        return b""
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def close(self) -> None:
         self._socket.close()

@@ -7,6 +7,7 @@ What goes to the host is JSON; bytes travel as base64. Nothing is pickled.
 from __future__ import annotations
 
 import builtins
+import re
 import sys
 import types
 from binascii import a2b_base64, b2a_base64
@@ -38,9 +39,18 @@ CALL = "__import__('sys').modules['_code_sandboxes.helper'].serve("
 AGAIN = SIGURG
 MOST_ASKED = 16 << 20  # bytes of one request to the host
 PREVIEW = 200
+MOST_PARTS = 2_000_000  # values of one message: each takes up to a hundred bytes once it is parsed
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 world: World = None  # type: ignore[assignment]  # set by the interpreter that loads us
+
+
+def too_many_parts(text: bytes) -> bool:
+    """Whether JSON text would take many times its size once it is parsed."""
+    if text.count(b",") <= MOST_PARTS:
+        return False
+    return _STRING.sub(b"", text).count(b",") > MOST_PARTS
 
 
 def run(code: str) -> None:

@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from . import helper
 from .interrupts import Interrupts
@@ -95,7 +95,15 @@ def adjust(app: Any, raw: list[RawOutput]) -> None:
     end_children(shell)
     answer_always(kernel, shell)
     short_tracebacks(shell)
+    keep_no_output(shell)
     warnings.filterwarnings("ignore", message="To exit: use", category=UserWarning)
+
+
+def keep_no_output(shell: Any) -> None:
+    """IPython (9) keeps all that is ever printed or shown, for `%notebook`: memory would fill."""
+    outputs = getattr(shell.history_manager, "outputs", {})
+    shell.events.register("post_run_cell", lambda _: outputs.clear())
+    shell._tee = lambda channel: nullcontext()  # of what is printed it keeps a copy at once
 
 
 def own_exit(shell: Any) -> None:
@@ -177,8 +185,9 @@ def limit(session: Any) -> None:
 
     def bounded(*args: Any, **options: Any) -> Any:
         frames = serialize(*args, **options)
-        if max(map(len, frames)) > MOST_MESSAGE:
-            raise ValueError(f"a result is at most {MOST_MESSAGE} bytes of JSON")
+        if max(map(len, frames)) > MOST_MESSAGE or any(map(helper.too_many_parts, frames)):
+            most = f"{MOST_MESSAGE} bytes and {helper.MOST_PARTS} values"
+            raise ValueError(f"a result is at most {most} of JSON")
         return frames
 
     session.serialize = bounded

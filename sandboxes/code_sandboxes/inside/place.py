@@ -30,7 +30,8 @@ class Place:
 
     def __init__(self, id: str, working_dir: str | None, env: dict[str, str]) -> None:
         self.id = id
-        self.base = os.path.realpath(tempfile.mkdtemp(prefix="cs-"))
+        os.mkdir(folder_of(id), 0o700)
+        self.base = os.path.realpath(folder_of(id))
         self.home, self.tmp, self.venv = (f"{self.base}/{n}" for n in ("home", "tmp", "venv"))
         for folder in (self.home, self.tmp):
             os.mkdir(folder, 0o700)
@@ -74,13 +75,8 @@ class Place:
         return {name: getattr(self, name) for name in names} | {"machine": machine()}
 
     def remove(self) -> None:
-        """Take it away; what code made unreadable too."""
-        shutil.rmtree(self.base, ignore_errors=True)
-        if os.path.exists(self.base):
-            for folder, _, _ in os.walk(self.base):
-                with suppress(OSError):
-                    os.chmod(folder, 0o700)
-            shutil.rmtree(self.base, ignore_errors=True)
+        """Take it away."""
+        clear(self.base)
 
 
 class OwnMachine(Place):
@@ -106,6 +102,27 @@ class OwnMachine(Place):
 
     def remove(self) -> None:
         """The machine ends as a whole."""
+
+
+def folder_of(id: str) -> str:
+    """Where a sandbox's place is."""
+    return os.path.join(tempfile.gettempdir(), f"cs-{id}")
+
+
+def main(id: str) -> None:
+    """Sweep up what a supervisor that was killed has left."""
+    kill_marked(id)
+    clear(folder_of(id))
+
+
+def clear(folder: str) -> None:
+    """Remove a directory; what code made unreadable too."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.isdir(folder) and not os.path.islink(folder):
+        for inner, _, _ in os.walk(folder):
+            with suppress(OSError):
+                os.chmod(inner, 0o700)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def move_in(env: dict[str, str], cwd: str) -> None:

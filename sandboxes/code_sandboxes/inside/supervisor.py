@@ -18,7 +18,7 @@ from functools import partial
 
 from .forkserver import ForkServer
 from .mux import Mux
-from .proctable import adopt_orphans, kill_tree, table
+from .proctable import adopt_orphans, kill_children, kill_tree, table
 from .services import Services
 from .stream import Stream, write_all
 
@@ -63,6 +63,7 @@ class Supervisor(Services):
         try:
             self.hang_up()  # first, or the owner would take it for the death of an interpreter
             kill_tree(os.getpid(), with_root=False)
+            kill_children()
         finally:
             os._exit(0)
 

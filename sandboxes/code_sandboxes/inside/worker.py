@@ -53,8 +53,9 @@ class Host:
         if getpid() != self.pid:  # a forked child must not speak for us
             return
         data = dumps(event).encode() + b"\n"
-        if len(data) > MOST_EVENT:
-            raise ValueError(f"a result is at most {MOST_EVENT} bytes of JSON")
+        if len(data) > MOST_EVENT or helper.too_many_parts(data):
+            most = f"{MOST_EVENT} bytes and {helper.MOST_PARTS} values"
+            raise ValueError(f"a result is at most {most} of JSON")
         interruptible = get_ident() == self._main
         if interruptible:
             self.telling = True  # half a line would be the end of us: an interrupt waits

@@ -20,6 +20,7 @@ from .command_cases import CommandCases
 from .context_cases import ContextCases
 from .file_cases import FileCases
 from .flood_cases import FloodCases
+from .forged_cases import ForgedCases
 from .host_call_cases import HostCallCases
 from .hostile_cases import HostileCases
 from .keeping_cases import KeepingCases
@@ -44,5 +45,5 @@ class Conformance(
     """What every variant must do. Set `variant`, and `options` for `Sandbox.create`."""
 
 
-class Hostile(HostileCases, FloodCases, AttackCases):
+class Hostile(HostileCases, FloodCases, AttackCases, ForgedCases):
     """What hostile and odd code must not do: for a variant that starts its own interpreters."""

@@ -121,6 +121,8 @@ class LifetimeCases(Case):
             {"env": {"A": 1}},
             {"env": {"A=B": "x"}},
             {"env": "A=B"},
+            {"env": {"A": "a\0b"}},
+            {"env": {"A": "\ud800"}},
             {"tags": {"a": 1}},
             {"network_policy": "some"},
             {"allowed_hosts": ["a.test"]},
@@ -131,6 +133,7 @@ class LifetimeCases(Case):
             {"max_lifetime": -1},
             {"memory": "4GB"},
             {"working_dir": "../out"},
+            {"working_dir": "\ud800"},
             {"host_functions": {"1": print}},
         ]
         for options in bad:

@@ -13,10 +13,11 @@ from code_sandboxes import (
     Display,
     ExecutionResult,
     Output,
+    OutputMessage,
     Sandbox,
     Started,
 )
-from code_sandboxes.run import GRACE
+from code_sandboxes.deadline import GRACE
 
 from .base import PROMPT, SLACK, Case, Stopwatch
 
@@ -24,10 +25,8 @@ MOMENTS = 30
 STUBBORN = """
 import time
 while True:
-    try:
-        time.sleep(0.01)
-    except KeyboardInterrupt:
-        pass
+    try: time.sleep(0.01)
+    except KeyboardInterrupt: pass
 """
 # What happens when a signal comes right before a call that waits: Python has noted it, and does
 # not look. Here another thread takes it while the main one waits.
@@ -222,3 +221,29 @@ class StoppingCases(Case):
                 assert watch.seconds < PROMPT + SLACK
 
         self.run_async(main)
+
+    def test_a_slow_reader_stops_no_clock(self, sandbox: Sandbox) -> None:
+        """Code is stopped in time, and what it has printed until then is delivered."""
+        code = "import itertools\nfor n in itertools.count(): print(n, 'x' * 20_000, flush=True)"
+        seen: list[int] = []
+
+        def slow(message: OutputMessage) -> None:
+            seen.append(int(message.line.split()[0]))
+            time.sleep(0.02)
+
+        sandbox.run_code("kept = 'kept'")
+        watch = Stopwatch()
+        ran = sandbox.run_code(code, on_stdout=slow, timeout=0.7)
+        assert watch.seconds < 0.7 + PROMPT + SLACK + len(seen) * 0.03
+        assert ran.error is not None
+        assert (ran.error.name, ran.error.state_lost) == ("ExecutionTimeout", False)
+        assert seen == list(range(len(seen)))
+        assert len(seen) > 10
+        assert sandbox.run_code("kept").text == "'kept'"
+
+    def test_code_that_ended_in_time_waits_for_its_reader(self, sandbox: Sandbox) -> None:
+        ran = sandbox.run_code(
+            "for i in range(30): print(i)", on_stdout=lambda _: time.sleep(0.05), timeout=1
+        )
+        assert ran.success, ran
+        assert len(ran.stdout.split()) == 30

@@ -23,6 +23,7 @@ WORKSPACE, HOME = "/workspace", "/home/sandbox"  # where code starts; what is ou
 ROOTS = {WORKSPACE: 0.4, "/data": 0.2, "/remote": 0.1, "/tmp": 0.15, HOME: 0.15}
 MEMORY, LEAST_MEMORY = 2 << 30, 256 << 20
 MOST_DISK = 0.75  # of the memory, which it is a part of
+FILE, MOST_FILES = 4096, 100_000  # bytes for each file that may be in a directory; files, at most
 # for one process: an allocation beyond it fails, where the engine would kill the process
 MOST_DATA = 0.82
 # what a package manager needs; code never has them, since its user is another
@@ -125,13 +126,17 @@ def environment(config: SandboxConfig, image: Mapping[str, str]) -> dict[str, st
 
 
 def file_systems(disk: int) -> dict[str, str]:
-    """The writable directories; `exec`, or compiled packages could not be loaded."""
-    common = "rw,nosuid,nodev,exec,nr_inodes=100k"
-    own = {
-        root: f"{common},size={int(disk * share)},uid=1000,gid=1000,mode=700"
-        for root, share in ROOTS.items()
-    }
-    return own | {"/tmp": f"{common},size={int(disk * ROOTS['/tmp'])},mode=1777"}
+    """The writable directories; `exec`, or compiled packages could not be loaded.
+
+    How many files there may be follows from the size: even empty ones take memory.
+    """
+    made = {}
+    for root, share in ROOTS.items():
+        size = int(disk * share)
+        whose = "mode=1777" if root == "/tmp" else "uid=1000,gid=1000,mode=700"
+        files = min(size // FILE, MOST_FILES)
+        made[root] = f"rw,nosuid,nodev,exec,size={size},nr_inodes={files},{whose}"
+    return made
 
 
 def gpu_request(gpu: str) -> dict[str, Any]:

@@ -12,22 +12,26 @@ from ..config import SandboxConfig
 from ..errors import (
     CloudError,
     MissingExtraError,
+    SandboxGoneError,
+    SandboxInUseError,
+    SandboxNotFoundError,
+    SandboxStartError,
 )
-from ..infos import SandboxInfo, Snapshot
 from ..kernel import Capability, Pipe
 from .datalayer import keeping
+from .datalayer.account import OfAnAccount
 from .datalayer.failures import api_key, key_missing
 from .remote_jupyter import RemoteJupyter
 from .served_options import YES, extra_missing, server_capabilities
 
 if TYPE_CHECKING:
     from ..channels.jupyter_server import Server
-    from .datalayer.client import Client
     from .datalayer.fields import Runtime
     from .datalayer.ingress import Ingress
     from .datalayer.making import Making
 
 LIFETIME = 600.0  # seconds that are reserved where nothing was said
+ASK_SECONDS = 3.0  # between two questions to the cloud while a connection is away
 YOUNG = 60.0  # seconds in which a runtime may have no supervisor yet
 READY_SECONDS = 120.0  # for a new runtime's server to answer
 ADOPT_SECONDS = 20.0  # and for one that was left
@@ -36,7 +40,7 @@ SESSION = "code-sandboxes-supervisor"  # by it, its kernel is found from other m
 EXTRA = ("datalayer", "datalayer_core", "jupyter_kernel_client")
 
 
-class DatalayerRuntime(RemoteJupyter):
+class DatalayerRuntime(OfAnAccount, RemoteJupyter):
     """A virtual machine in the cloud of Datalayer, made for this sandbox and ended with it.
 
     It costs credits from its start to its end. It ends with the sandbox; where this process
@@ -62,11 +66,10 @@ class DatalayerRuntime(RemoteJupyter):
         api_key()
         lifetime = LIFETIME if config.max_lifetime is None else config.max_lifetime
         super().__init__(replace(config, max_lifetime=lifetime), id)
-        self._made: Client | None = None
         self._making: Making | None = None
-        self._runtime: Runtime | None = None
         self._ingress: Ingress | None = None
         self._ends = 0.0  # on time.monotonic()
+        self._asked = 0.0  # the cloud, whether there is a runtime
         self._left = 0.0  # while it is paused
         self._waits = READY_SECONDS
 
@@ -77,11 +80,9 @@ class DatalayerRuntime(RemoteJupyter):
             False, "a runtime is as large as its environment: choose one by environment= or gpu="
         )
         network = Capability(False, "a runtime has the network of the cloud; nothing confines it")
-        kept = ("gpu", "snapshot_name", "snapshots", "install_system_packages")
+        kept = ("gpu", "snapshot_name", "snapshots", "pause", "install_system_packages")
         able = server_capabilities(cls.name) | dict.fromkeys(kept, YES)
         able |= dict.fromkeys(("memory_limit", "cpu_limit", "disk_limit", "confined"), size)
-        lasting = Capability(False, "a runtime ends with its owner in this version")
-        able |= {"pause": lasting, "detach": lasting}
         able |= {"network_policy=none": network, "network_policy=allowlist": network}
         if why := extra_missing(cls.name, *EXTRA):
             return dict.fromkeys(able, Capability(False, why))
@@ -90,11 +91,6 @@ class DatalayerRuntime(RemoteJupyter):
         return able
 
     # the runtime ------------------------------------------------------------------------
-    def _cloud(self) -> Client:
-        if self._made is None:
-            self._made = keeping.client()
-        return self._made
-
     def provision(self) -> Pipe:
         """See Variant."""
         from .datalayer.making import Making, order
@@ -109,14 +105,26 @@ class DatalayerRuntime(RemoteJupyter):
             reserved = self._runtime.reserved or self.config.max_lifetime
             self._ends = began + min(self.config.max_lifetime, reserved)  # it began no earlier
             pipe = super().provision()
+            self._announce()
             self._making.doubtful = not sure
         except BaseException as error:
+            if self._pipe is not None:
+                self._pipe.close()
             try:
                 self.stop()
             except CloudError as trouble:
                 error.add_note(f"The runtime is still there, and costs credits: {trouble}")
             raise
         return pipe
+
+    def _announce(self) -> None:
+        """Let other machines find the supervisor."""
+        assert self._server is not None
+        kernel = {"path": SESSION, "name": SESSION, "type": "console"}
+        try:
+            self._server.ask("POST", "/api/sessions", kernel | {"kernel": {"id": self._supervisor}})
+        except SandboxGoneError as error:
+            raise SandboxStartError(f"the sandbox did not start: {error}") from error
 
     def time_left(self) -> float:
         """See Hosted."""
@@ -156,48 +164,76 @@ class DatalayerRuntime(RemoteJupyter):
         """
         if self._ingress is not None:
             self._ingress.settle()
-        if self._making is None:
+        if self._making is None or self.refused:
             super().stop()
             return
         try:
             self._making.end()
         finally:
-            self._kernels.clear()  # they end with it
-            super().stop()
+            self.abandon()
 
-    def _why_lost(self, *kernel: str) -> str:
+    def _why_lost(self, kernel: str) -> str:
         """See RemoteJupyter; the cloud knows whether there is a runtime at all."""
-        why = super()._why_lost(*kernel)
-        if why and self._runtime is not None:
+        why, now = super()._why_lost(kernel), time.monotonic()
+        if self._runtime is not None and (why or now - self._asked > ASK_SECONDS):
+            self._asked = now
             with suppress(CloudError):
                 if self._cloud().runtime(self._runtime.name, tries=1) is None:
                     return "the cloud has ended the runtime"
         return why
 
-    # Snapshotting -----------------------------------------------------------------------
-    def create_snapshot(self, name: str, description: str) -> Snapshot:
-        """See Snapshotting."""
+    # Detachable -------------------------------------------------------------------------
+    def adopt(self, record: Mapping[str, Any]) -> Pipe:
+        """See Detachable. An orphan that is found on the way is ended."""
+        from .datalayer.making import Making
+
+        cloud, self._waits = self._cloud(), ADOPT_SECONDS
+        found = [each for each in cloud.runtimes() if each.sandbox == self._id]
+        if not found:
+            raise SandboxNotFoundError(f"sandbox {self._id!r} has ended")
+        self._runtime = runtime = found[0]
+        try:
+            pipe = super().adopt(record if "supervisor" in record else self._search())
+        except SandboxNotFoundError:
+            self._bury(runtime)
+            raise
+        until = runtime.expires or time.time() + LIFETIME
+        self._ends = time.monotonic() + (self._left or until - time.time())
+        if self._making is not None:  # it was paused
+            self._making.let_go()
+        self._making = Making(cloud, self._id, runtime, lambda: not self.refused)
+        return pipe
+
+    def let_go(self) -> None:
+        """See Detachable."""
+        super().let_go()
+        if self._making is not None:
+            self._making.let_go()
+
+    def _search(self) -> dict[str, Any]:
+        """What `record` would have told, from the runtime's own server."""
+        for session in self._connect().ask("GET", "/api/sessions") or ():
+            if isinstance(session, dict) and session.get("path") == SESSION:
+                if isinstance(kernel := session.get("kernel"), dict):
+                    return {"supervisor": str(kernel.get("id"))}
+        raise SandboxNotFoundError(f"sandbox {self._id!r} has ended")
+
+    def _bury(self, runtime: Runtime) -> None:
+        if time.time() - (runtime.started or 0.0) < YOUNG:
+            raise SandboxInUseError(
+                f"sandbox {self._id!r} is being made, or its owner has just died; see in a minute"
+            )
+        self._cloud().remove(runtime.name)
+
+    # Pausable ---------------------------------------------------------------------------
+    def pause(self) -> None:
+        """See Pausable."""
+        assert self._runtime is not None and self._making is not None
+        self._making.hold()
+        self._left = self.time_left()
+        keeping.pause(self._cloud(), self._runtime.name)
+
+    def resume(self) -> None:
+        """See Pausable."""
         assert self._runtime is not None
-        return keeping.keep(self._cloud(), self._runtime.name, name, description)
-
-    @classmethod
-    def list_snapshots(cls) -> list[Snapshot]:
-        """See Snapshotting."""
-        return keeping.snapshots(keeping.client())
-
-    @classmethod
-    def delete_snapshot(cls, name: str) -> None:
-        """See Snapshotting."""
-        cloud = keeping.client()
-        cloud.remove_snapshot(keeping.find(cloud, name).uid)
-
-    # Hosted -----------------------------------------------------------------------------
-    @classmethod
-    def hosted(cls) -> list[SandboxInfo]:
-        """See Hosted."""
-        return keeping.sandboxes(keeping.client())
-
-    @classmethod
-    def end_orphan(cls, id: str) -> None:
-        """See Hosted."""
-        keeping.end(keeping.client(), id)
+        self._cloud().resume(self._runtime.name)

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import MissingExtraError, SandboxError, SandboxGoneError, UnsupportedError
 from .attached import AttachPipe
 from .container import LABEL, NETWORK, owner_is_dead
-from .engine_address import BY_SSH, address, keep_alive, knock
+from .engine_address import address, keep_alive, knock, refusal
 
 IMAGE = "code-sandboxes-jupyter:latest"
 BUILD = f"docker build -t {IMAGE} -f docker/Dockerfile ."
@@ -51,8 +51,8 @@ class Engine:
         if why := missing():
             raise MissingExtraError(why)
         self._address = address()
-        if self._address.startswith("ssh://"):
-            raise UnsupportedError(BY_SSH)
+        if why := refusal(self._address):
+            raise UnsupportedError(why)
         import docker
 
         try:

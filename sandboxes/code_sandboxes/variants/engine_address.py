@@ -8,8 +8,8 @@ import sys
 from contextlib import suppress
 
 DEFAULT = "unix:///var/run/docker.sock"
-BY_SSH = (
-    "local-docker reaches no engine by ssh://; forward its socket instead: "
+INSTEAD = (
+    "local-docker reaches no engine by {}; forward its socket instead: "
     "`ssh -nNT -L /tmp/engine.sock:/var/run/docker.sock HOST`, and set "
     "DOCKER_HOST=unix:///tmp/engine.sock"
 )
@@ -20,6 +20,15 @@ KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 def address() -> str:
     """What `DOCKER_HOST` says, or the system's own engine."""
     return os.environ.get("DOCKER_HOST") or DEFAULT
+
+
+def refusal(address: str) -> str:
+    """Why an engine cannot be reached in this way; ``""`` where it can."""
+    if address.startswith("ssh://"):
+        return INSTEAD.format("ssh://")
+    # one connection is read and written at once, which Python's TLS cannot
+    secured = os.environ.get("DOCKER_TLS_VERIFY") or os.environ.get("DOCKER_CERT_PATH")
+    return INSTEAD.format("TLS") if secured and address.startswith("tcp://") else ""
 
 
 def knock(address: str) -> None:

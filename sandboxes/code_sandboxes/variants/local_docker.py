@@ -53,7 +53,8 @@ class LocalDocker:
     With `writable_root=True` the rest of the file system can be changed too, by
     `install_system_packages`, which root then does: that gives up the read-only system and any
     bound on what it takes of the host's disk, and gives root in the container, which code is not,
-    six capabilities.
+    six capabilities. `gpu` is ``"all"`` or a number: what is asked of the engine is tested, a GPU
+    was not at hand.
 
     Args:
         config: the whole configuration; what cannot be honoured was refused before.

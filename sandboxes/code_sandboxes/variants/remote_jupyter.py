@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..config import SandboxConfig
@@ -14,27 +12,39 @@ from ..errors import (
     MissingExtraError,
     SandboxError,
     SandboxGoneError,
+    SandboxNotFoundError,
     SandboxStartError,
-    UnsupportedError,
 )
 from ..kernel import Capability, Channel, Pipe
 from ..machine import Machine
-from ..wire import FOREIGN, IN_A_KERNEL, inject
+from ..wire import IN_A_KERNEL, inject
+from .remote_kernels import Kernels, check_environment
+from .remote_tokens import remember, still_there, token_for, why_not_adopted
 from .served_options import YES, extra_missing, server_capabilities
 
 if TYPE_CHECKING:
     from ..channels.comm import CommPipe
-    from ..channels.jupyter_server import RemoteClient, Server
-
-PLACE_SECONDS = 60.0
-FINISH = "__import__('sys').modules['_code_sandboxes.comm'].CommSupervisor.here.finish(False)"
+    from ..channels.jupyter_server import Server
+    from ..channels.remote_client import RemoteClient
 
 
 class RemoteJupyter:
-    """Kernels of a Jupyter Server that somebody else runs.
+    """Kernels of a Jupyter Server, or Kernel Gateway, that somebody else runs.
 
     The code has the rights that the server's kernels have; between two sandboxes on one server
     there is no boundary. Kernels that we did not start are left alone.
+
+    A connection that is cut is made again within 20 s, and nothing is lost by it: the code goes
+    on meanwhile. A server that was restarted or has ended a kernel is told apart at once.
+
+    The token is never recorded. `Sandbox.from_id` takes the one that this process has used for
+    the server, else the environment variable ``JUPYTER_TOKEN``.
+
+    What it cannot: where the server does not describe itself beside its kernels' connection files
+    (a gateway, a Hub), a sandbox that ends without its owner (its lifetime is over, its owner was
+    killed) leaves idle kernels, since only the server can end them: have it cull those. A server
+    that culls kernels without connections may end a detached sandbox before its time. Where the
+    supervisor and the owner were killed, its home stays. Kernels on several machines are refused.
 
     Args:
         config: the whole configuration, with `server_url` and `token`.
@@ -43,6 +53,9 @@ class RemoteJupyter:
     Raises:
         MissingExtraError: jupyter-kernel-client is not installed.
         ConfigurationError: there is no `server_url`.
+
+    Example:
+        >>> Sandbox.create("remote-jupyter", server_url=url, token=token)  # doctest: +SKIP
     """
 
     name: ClassVar[str] = "remote-jupyter"
@@ -52,13 +65,11 @@ class RemoteJupyter:
         if why := extra_missing(self.name, self.extra, "jupyter_kernel_client"):
             raise MissingExtraError(why)
         self.config, self._id = config, id
+        self.adopted = False  # whether it is a former owner's
         self._server: Server | None = None
-        self._started = ""  # when the server was
+        self._kernels: Kernels | None = None
         self._supervisor = ""  # its kernel
-        self._kernels: set[str] = set()  # that we have started, and not yet ended
-        self._spare: Future[tuple[str, RemoteClient]] | None = None  # for the first interpreter
-        self._deleting: list[threading.Thread] = []
-        self._client: RemoteClient | None = None
+        self._contexts: dict[str, str] = {}  # the kernel of each
         self._pipe: CommPipe | None = None
 
     @classmethod
@@ -69,12 +80,19 @@ class RemoteJupyter:
             return dict.fromkeys(able, Capability(False, why))
         return able
 
-    # the server -------------------------------------------------------------------------
+    @property
+    def refused(self) -> bool:
+        """Whether it was to be adopted, and belongs to another owner: it is not ours to end."""
+        return self.adopted and (self._pipe is None or not self._pipe.answered)
+
     def address(self) -> tuple[str, str]:
         """The server's address and token."""
-        if self.config.server_url is None:
+        url, token = self.config.server_url, self.config.token
+        if url is None:
             raise ConfigurationError(f"{self.name} needs server_url, and most servers a token")
-        return self.config.server_url, self.config.token or ""
+        if token is not None:
+            remember(url, token)
+        return url, token or (token_for(url) if self.adopted else "")
 
     def _connect(self) -> Server:
         from ..channels.jupyter_server import Server
@@ -97,133 +115,65 @@ class RemoteJupyter:
 
     def provision(self) -> Pipe:
         """See Variant."""
-        from ..channels.comm import CommPipe  # with jupyter_kernel_client
-        from ..channels.remote import run_silently
+        from ..channels.remote_kernel import run_silently  # with jupyter_kernel_client
 
         self._server = self._connect()
         try:
-            self._check_environment()
-            self._spare = Future()
-            threading.Thread(target=self._prepare_spare, args=(self._spare,), daemon=True).start()
-            self._supervisor, self._client = self._ready_kernel()
-            run_silently(self._client, inject("comm", IN_A_KERNEL, self._options()))
-            self._pipe = CommPipe(self._client, self._why_lost)
+            self._server.started = self._server.read_started()
+            check_environment(self._server, self._kernel_name())
+            self._kernels = Kernels(self._server, self._kernel_name(), self.config.env_vars)
+            self._kernels.prepare_spare()
+            self._supervisor, client = self._kernels.ready()
+            run_silently(client, inject("comm", IN_A_KERNEL, self._options()))
+            return self._open_pipe(client)
         except (SandboxGoneError, OSError) as error:
             self.stop()
             raise SandboxStartError(f"the sandbox did not start: {error}") from error
         except BaseException:
             self.stop()
             raise
+
+    def _open_pipe(self, client: RemoteClient) -> Pipe:
+        from ..channels.comm import CommPipe
+
+        assert self._kernels is not None
+        why_lost = partial(self._why_lost, self._supervisor)
+        self._pipe = CommPipe(client, why_lost, self._kernels.drop)
         return self._pipe
 
-    def _check_environment(self) -> None:
+    def _why_lost(self, kernel: str) -> str:
+        """Why the connection to a kernel has ended; "" where another one may be had."""
         assert self._server is not None
-        self._started = str(self._server.ask("GET", "/api/status").get("started"))
-        known = self._server.ask("GET", "/api/kernelspecs")
-        specs: dict[str, Any] = known["kernelspecs"]
-        wanted = self._kernel_name() or str(known["default"])
-        if wanted not in specs:
-            there = ", ".join(sorted(specs))
-            raise UnsupportedError(f"no environment {wanted!r}: the server has {there}")
-        language = specs[wanted].get("spec", {}).get("language")
-        if str(language).lower() != "python":
-            raise UnsupportedError(f"environment {wanted!r} is a kernel for {language}, not Python")
-
-    def _start_kernel(self) -> str:
-        assert self._server is not None
-        wanted = {"name": name} if (name := self._kernel_name()) else {}
-        kernel = str(self._server.ask("POST", "/api/kernels", wanted)["id"])
-        if not kernel.replace("-", "").isalnum():  # it becomes part of an address
-            raise SandboxStartError("the server sent what is no id of a kernel")
-        self._kernels.add(kernel)
-        return kernel
-
-    def _ready_kernel(self) -> tuple[str, RemoteClient]:
-        """A fresh kernel that answers, and the connection to it."""
-        assert self._server is not None
-        kernel, client = self._start_kernel(), None
-        try:
-            client = self._server.client(kernel)
-            client.await_ready()
-        except (SandboxError, OSError):
-            if client is not None:
-                client.stop_channels()
-            self._delete(kernel)
-            raise
-        return kernel, client
-
-    def _prepare_spare(self, spare: Future[tuple[str, RemoteClient]]) -> None:
-        try:
-            spare.set_result(self._ready_kernel())
-        except (SandboxError, OSError) as error:
-            spare.set_exception(error)
-
-    def _delete(self, kernel: str) -> None:
-        """Have the server end a kernel, in the background: it may take seconds over it."""
-        if kernel in self._kernels:
-            self._kernels.discard(kernel)
-            thread = threading.Thread(target=self._delete_now, args=(kernel,), daemon=True)
-            self._deleting = [t for t in self._deleting if t.is_alive()] + [thread]
-            thread.start()
-
-    def _delete_now(self, kernel: str) -> None:
-        assert self._server is not None
-        try:
-            self._server.ask("DELETE", f"/api/kernels/{kernel}")
-        except SandboxGoneError:
-            return  # it is gone already, or the server is
-
-    def _why_lost(self) -> str:
-        """Why the connection to the supervisor's kernel has ended."""
-        assert self._server is not None
-        try:
-            started = str(self._server.ask("GET", "/api/status").get("started"))
-            if started != self._started:
-                return f"the server at {self._server.url} was restarted"
-            self._server.ask("GET", f"/api/kernels/{self._supervisor}")
-        except SandboxGoneError as error:
-            if "HTTP 404" in str(error):
-                return "the server has ended the supervisor's kernel"
-            return str(error)
-        return "the connection to the server was lost"
+        why, whose = self._server.why_lost(kernel), "supervisor's " * (kernel == self._supervisor)
+        return why.replace("ended the kernel", f"ended the {whose}kernel")
 
     # Variant ----------------------------------------------------------------------------
     def interpreter(self, machine: Machine, name: str) -> Channel:
         """See Variant."""
-        from ..channels.remote import RemoteChannel, RemoteKernel, run_silently
+        from ..channels.remote import RemoteChannel
+        from ..channels.remote_kernel import RemoteKernel, find_kept, move_in
 
-        spare, self._spare = self._spare, None
-        kernel, client = spare.result() if spare else self._ready_kernel()
+        assert self._kernels is not None
+        kept, raw = name in machine.kept, None
+        if kept:
+            machine.kept.remove(name)
+            pid, told = find_kept(machine, name)
+            kernel = self._kernels.add(self._contexts.get(name) or told)
+            client = self._kernels.connect(kernel)
+        else:
+            kernel, client = self._kernels.take()
         try:
-            place = machine.call("place").result(PLACE_SECONDS)
-            options = {
-                **{name: place[name] for name in ("base", "cwd", "env", "python")},
-                "machine_name": place["machine"],
-                "own": place["site"],
-            }
-            code = inject("foreign", FOREIGN, options)
-            pid = run_silently(client, code, "__import__('os').getpid()")
-            steering = RemoteKernel(machine, kernel, int(pid), self._delete)
-            channel = RemoteChannel(client, steering)
-            steering.attach(channel)
+            if not kept:
+                pid, *raw = move_in(machine, client)
+            steering = RemoteKernel(machine, kernel, pid, self._kernels.delete)
+            channel = RemoteChannel(client, steering, partial(self._why_lost, kernel), adopted=kept)
+            steering.attach(channel, name, raw)
         except (SandboxError, ValueError, KeyError, OSError):
             client.stop_channels()
-            self._delete(kernel)
+            self._kernels.delete(kernel)
             raise
+        self._contexts[name] = kernel
         return channel
-
-    def _finish(self) -> None:
-        """Have the supervisor end everything, though the connection to it was lost."""
-        from ..channels.remote import run_silently
-
-        assert self._server is not None
-        with suppress(SandboxError, OSError):
-            self._server.ask("GET", f"/api/kernels/{self._supervisor}")
-            again = self._server.client(self._supervisor)
-            try:
-                run_silently(again, FINISH)
-            finally:
-                again.stop_channels()
 
     def diagnosis(self) -> str:
         """See Variant."""
@@ -231,14 +181,70 @@ class RemoteJupyter:
 
     def stop(self) -> None:
         """See Variant."""
-        if self._spare is not None:
-            with suppress(SandboxError, OSError):
-                self._spare.result()[1].stop_channels()
+        if self._kernels is None or self._server is None:
+            return
+        if self.refused:
+            self._kernels.let_go()
+            return
         if self._pipe is not None and not self._pipe.clean:
-            self._finish()
-        for kernel in list(self._kernels):
-            self._delete(kernel)
-        for thread in self._deleting:
-            thread.join()
-        if self._client is not None:
-            self._client.stop_channels()
+            from ..channels.remote_kernel import finish
+
+            finish(self._server, self._supervisor, self._id)
+        self._kernels.end()
+
+    def abandon(self) -> None:
+        """The machine has ended, with the server and all kernels."""
+        if self._kernels is not None:
+            self._kernels.clear()
+            self._kernels.let_go()
+
+    def detach_at(self) -> str:
+        """See Detachable: it listens to whoever opens a comm."""
+        if self._pipe is not None:
+            self._pipe.detached = True
+        return ""
+
+    def let_go(self) -> None:
+        """See Detachable."""
+        if self._kernels is not None:
+            self._kernels.let_go()
+
+    def record(self) -> dict[str, Any]:
+        """See Detachable; without the token."""
+        known = self._kernels.known() if self._kernels is not None else []
+        return {"supervisor": self._supervisor, "contexts": dict(self._contexts), "all": known}
+
+    def adopt(self, record: Mapping[str, Any]) -> Pipe:
+        """See Detachable.
+
+        Raises:
+            SandboxNotFoundError: the server has ended it.
+            SandboxStartError: the server cannot be reached, or refuses the token.
+        """
+        from ..channels.remote_kernel import check_supervisor
+
+        self.adopted = True
+        self._server = self._connect()
+        self._kernels = Kernels(self._server, self._kernel_name(), self.config.env_vars)
+        self._supervisor = self._kernels.add(str(record["supervisor"]))
+        for kernel in record.get("all", ()):
+            self._kernels.add(str(kernel))
+        self._contexts = dict(record.get("contexts", {}))  # of others, the supervisor is asked
+        try:
+            self._server.started = self._server.read_started()
+            self._server.ask("GET", f"/api/kernels/{self._supervisor}")
+            client = self._kernels.connect(self._supervisor)
+            client.await_ready()
+            check_supervisor(client)
+            return self._open_pipe(client)
+        except (SandboxError, OSError) as error:
+            why = why_not_adopted(self._id, error)
+            if isinstance(why, SandboxNotFoundError):
+                self._kernels.end()  # what is left of it
+            self._kernels.let_go()
+            raise why from error
+
+    @classmethod
+    def among(cls, ids: Collection[str]) -> set[str]:
+        """See Listed: asks the servers of detached ones, where it has a token for them."""
+        return still_there(ids)

@@ -23,7 +23,7 @@ def server_capabilities(name: str) -> dict[str, Capability]:
     place = f"{name} runs where the server runs: its administrator decides what that may use"
     network = Capability(False, f"{name} has the network of the server; nothing confines it")
     kinds = ("create", "environment", "working_dir", "env_vars", "tags", "max_lifetime")
-    verbs = ("contexts", "files", "commands", "install_packages", "network_policy=all")
+    verbs = ("contexts", "files", "commands", "install_packages", "detach", "network_policy=all")
     return dict.fromkeys((*kinds, *verbs), YES) | {
         "memory_limit": Capability(False, place),
         "cpu_limit": Capability(False, place),
@@ -32,8 +32,5 @@ def server_capabilities(name: str) -> dict[str, Capability]:
         "network_policy=none": network,
         "network_policy=allowlist": network,
         "install_system_packages": Capability(False, place),
-        "detach": Capability(
-            False, f"a sandbox of {name} lives by its owner's heartbeat: it ends without one"
-        ),
         **NOT_HERE,
     }

@@ -7,7 +7,8 @@ import urllib.error
 from itertools import count
 from typing import Any
 
-from ...channels.jupyter_server import RemoteClient, Server
+from ...channels.jupyter_server import REST_SECONDS, Server
+from ...channels.remote_client import RemoteClient
 from ...errors import SandboxGoneError, SandboxStartError
 
 NOT_YET = (404, 429, 502, 503, 504)  # of a proxy that has nobody to pass a request to
@@ -50,13 +51,15 @@ class Ingress(Server):
         """After so many seconds from now, no answer is the end."""
         self._until = min(self._until, time.monotonic() + seconds)
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
+    def ask(
+        self, method: str, path: str, body: Any = None, *, seconds: float = REST_SECONDS
+    ) -> Any:
         """See Server; while it starts, again where only the proxy has answered."""
         if path == "/api/status":
-            return super().ask(method, path, body)
+            return super().ask(method, path, body, seconds=seconds)
         while True:
             try:
-                return super().ask(method, path, body)
+                return super().ask(method, path, body, seconds=seconds)
             except SandboxGoneError as error:
                 if time.monotonic() > self._until or _status(error) not in (502, 503, 504):
                     raise

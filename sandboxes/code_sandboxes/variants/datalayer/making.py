@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -57,19 +57,27 @@ class Making:
         client: the service.
         id: the sandbox's.
         runtime: what another process has made.
+        ours: whether it is ours to end: another process may still own it.
 
     Attributes:
         runtime: what was made.
         doubtful: whether there may be more of its name than we know.
     """
 
-    def __init__(self, client: Client, id: str, runtime: Runtime | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        id: str,
+        runtime: Runtime | None = None,
+        ours: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._client, self.given_name = client, f"{OURS}{id}"
         self.runtime = runtime
         self._pid = os.getpid()
         self.doubtful = False
+        self._ours = ours
         self._asked: Future[Runtime] | None = None
-        _open.add(self)
+        self.hold()
 
     def make(self, body: Mapping[str, Any]) -> Runtime:
         """Make it.
@@ -148,12 +156,16 @@ class Making:
 
     def end_at_exit(self) -> None:
         """The same, for a process that ends: without a thread, and without patience."""
-        if self._pid != os.getpid():
+        if self._pid != os.getpid() or not self._ours():
             return  # a fork: they are its parent's
         if self.runtime is not None:
             self._client.remove(self.runtime.name, seconds=EXIT_SECONDS, tries=2)
         if self.doubtful:
             self._end_all()
+
+    def hold(self) -> None:
+        """End it at the end of this process, if nobody has by then."""
+        _open.add(self)
 
     def let_go(self) -> None:
         """It is no longer ours to end."""
