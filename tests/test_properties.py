@@ -16,7 +16,7 @@ from code_sandboxes.channels.worker import WorkerChannel
 from code_sandboxes.events import Done, Event, Output
 from code_sandboxes.fold import Fold, Kept, Lines
 from code_sandboxes.inside.mux import HEADER, Mux, ProtocolError
-from code_sandboxes.inside.stream import DATA, MESSAGE, Stream
+from code_sandboxes.inside.stream import DATA, MESSAGE, WINDOW, Stream
 from code_sandboxes.machine import Machine
 from code_sandboxes.text import shortened
 from properties import JSON, chunked, few
@@ -69,6 +69,32 @@ def test_streams_arrive_however_they_are_cut(data: st.DataObject, sent: list[Any
         inside.feed(piece)
     assert opened == [{"op": n} for n in range(4)]
     assert got == expected
+
+
+@few
+@given(st.lists(st.tuples(st.integers(0, 3 * WINDOW), st.integers(0, 20)), max_size=8))
+def test_credit_bounds_what_is_under_way_and_comes_back_whole(steps: list[tuple[int, int]]) -> None:
+    down, up, opened = list[bytes](), list[bytes](), list[Stream]()
+    host = Mux(lambda *parts: down.append(b"".join(parts)))
+    inside = Mux(lambda *parts: up.append(b"".join(parts)), lambda stream, _: opened.append(stream))
+    sender = host.open({}, nothing)
+
+    def pump() -> None:
+        while down or up:
+            inside.feed(down.pop(0)) if down else host.feed(up.pop(0))
+        assert sum(len(item[2]) for item in opened[0]._items) <= WINDOW
+
+    pump()
+    got = 0
+    for size, takes in [*steps, (0, 1000)]:
+        sender.post(0, bytes(size))
+        pump()
+        for _ in range(takes):
+            if opened[0]._items:
+                got += len(opened[0].receive()[2])
+                pump()
+    assert got == sum(size for size, _ in steps)
+    assert sender._credit + opened[0]._owed == WINDOW
 
 
 FRAME = st.builds(

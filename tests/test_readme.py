@@ -32,9 +32,7 @@ def each(sections: list[tuple[Path, int, Section]]) -> pytest.MarkDecorator:
 
 
 @each([each for each in SECTIONS if each[2].python or each[2].skipped])
-def test_python_blocks_run(
-    path: Path, index: int, section: Section, tmp_path: Path
-) -> None:
+def test_python_blocks_run(path: Path, index: int, section: Section, tmp_path: Path) -> None:
     """In order, in one namespace for each section, in an empty directory, warnings being errors."""
     if not section.python:
         pytest.skip("; ".join(section.skipped))

@@ -15,7 +15,7 @@ class TestDatalayerRuntime(Conformance):
 
     variant = "datalayer-runtime"
     owner_death_seconds = 40.0  # 20 s of silence, and the time that ending takes
-    short_lifetime = 4.0
+    short_lifetime = 8.0  # which begins before the machine does
     options: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture(scope="class", autouse=True)

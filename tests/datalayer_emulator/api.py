@@ -11,7 +11,8 @@ from typing import Any
 from tornado.web import RequestHandler
 
 from .account import USER
-from .cloud import Cloud, Refused
+from .admission import Refused
+from .cloud import Cloud
 from .environments import ENVIRONMENTS
 from .recorded import MASKED, Request, parsed, record
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 import time
 from collections.abc import Coroutine
@@ -13,6 +12,7 @@ from typing import Any
 
 from . import environments
 from .account import Account
+from .admission import Refused, admit
 from .checkpoints import Checkpoint
 from .faults import Faults
 from .machine import Machine
@@ -23,15 +23,6 @@ from .snapshots import Snapshot
 
 END_SECONDS = 20.0
 TICK = 0.1  # seconds between two looks for what has expired
-MINUTES = 10.0  # that a runtime gets if nobody says how many credits
-
-
-class Refused(Exception):
-    """An answer that is an error."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
 
 
 @dataclass
@@ -85,7 +76,7 @@ class Cloud:
     # runtimes ---------------------------------------------------------------------------
     async def create(self, asked: dict[str, Any]) -> Runtime:
         """A new runtime; asked twice, two."""
-        environment, limit = self._admit(asked)
+        environment, limit = admit(asked, self.account, self.runtimes.values(), self._starting)
         snapshot = self.snapshot(str(asked["from"])) if asked.get("from") else None
         if snapshot is not None and snapshot.status != "completed":
             raise Refused(409, f"Snapshot {snapshot.uid} is {snapshot.status}.")
@@ -96,24 +87,6 @@ class Cloud:
             self._starting -= 1
         self.runtimes[runtime.name] = runtime
         return runtime
-
-    def _admit(self, asked: dict[str, Any]) -> tuple[dict[str, Any], float]:
-        named = asked.get("environment")
-        name = named.get("name") if isinstance(named, dict) else asked.get("environment_name")
-        environment = environments.find(str(name))
-        if environment is None:
-            raise Refused(404, f"Environment {name} not found.")
-        rate = environment.get("burning_rate", environments.OWN_RATE)
-        limit = asked.get("credits_limit", rate * 60 * MINUTES)
-        if not isinstance(limit, int | float) or not math.isfinite(limit) or limit <= 0:
-            raise Refused(422, "credits_limit must be a number above 0.")
-        if len(self.runtimes) + self._starting >= self.account.most_runtimes:
-            most = self.account.most_runtimes
-            raise Refused(429, f"The account has its {most} runtimes already.")
-        free = self.account.free(self.runtimes.values())
-        if limit > free:
-            raise Refused(402, f"Not enough credits: {limit:g} asked for, {free:g} available.")
-        return environment, float(limit)
 
     async def _start(
         self,
@@ -254,6 +227,8 @@ class Cloud:
 
     async def delete_all(self) -> None:
         """End every runtime, and what goes on in the background; remove the snapshots."""
+        while self._starting:  # whoever asked for it may have given up meanwhile
+            await asyncio.sleep(0.02)
         await asyncio.gather(*(self.delete(name) for name in list(self.runtimes)))
         if self._tasks:  # what they did has nothing left to do it with
             _, late = await asyncio.wait(self._tasks, timeout=END_SECONDS)

@@ -102,6 +102,19 @@ def test_one_that_the_server_has_ended(server: JupyterServer, detached: str) -> 
         Sandbox.from_id(detached)
 
 
+def test_an_interpreter_that_died_without_an_owner(server: JupyterServer, detached: str) -> None:
+    box = Sandbox.from_id(detached)
+    pid = int(box.run_code("import os; os.getpid()").text)
+    box.detach(120)
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(5)  # the server starts its kernel again
+    with Sandbox.from_id(detached) as box:
+        ran = box.run_code("kept", timeout=20)
+        assert ran.error is not None
+        assert (ran.error.name, ran.error.state_lost) == ("InterpreterDied", True)
+        assert box.run_code("1 + 1").text == "2"
+
+
 def test_one_whose_supervisor_was_killed(server: JupyterServer) -> None:
     box = Sandbox.create("remote-jupyter", server_url=server.url, token=server.token)
     pid = box.commands.run("echo $PPID").stdout.strip()

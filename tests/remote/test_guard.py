@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 
@@ -35,16 +35,12 @@ def test_it_reads_what_a_dead_kernel_has_left() -> None:
     with subprocess.Popen([sys.executable, "-c", WITH_PIPES], stdout=subprocess.PIPE) as kernel:
         assert kernel.stdout is not None
         raw = [int(kernel.stdout.readline()) for _ in range(2)]
-        guard = Guard(kernel.pid, "id", "default", raw)
-        ended = threading.Event()
-        waiting = threading.Thread(
-            target=lambda: (guard.wait(lambda job, *args: None), ended.set())
-        )
-        waiting.start()
-        assert not ended.wait(0.2)
-        kernel.kill()
-        assert ended.wait(5)
-        waiting.join()
+        guard = Guard(kernel.pid, "id", "default", raw, lambda job, *args: None)
+        assert not guard.wait(200)
+        guard.signal(signal.SIGKILL, whole=True)
+        assert guard.wait(5000)
+    with pytest.raises(ProcessLookupError):  # by now its number may be another's
+        guard.signal(signal.SIGKILL, whole=True)
     left = Recorder()
     guard.pass_on_rest(left)  # type: ignore[arg-type]
     guard.close()

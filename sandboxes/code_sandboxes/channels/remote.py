@@ -21,11 +21,12 @@ from .jupyter import JupyterChannel
 from .messages import MARK
 from .reconnect import Lifeline
 from .remote_client import RemoteClient
-from .remote_kernel import RemoteKernel
+from .remote_kernel import RemoteKernel, made
 from .websocket import EventWaiter
 
 MOST_MESSAGE = 8 << 20  # bytes; a server hangs up at a message of 10 MiB
 PIECE = 2 << 20  # characters of a large answer
+MOST_HELD = 64 << 20  # bytes; a kernel of ours has 1 MiB under way, and one display
 AGAIN_SECONDS = 1.0  # between two requests for what is missing
 SOON = 0.1
 
@@ -54,11 +55,10 @@ class RemoteChannel(JupyterChannel):
         # requests for what is missing: whether what was published then has reached us
         self._asks: dict[str, bool] = {}
         self._missed: tuple[str, dict[str, Any]] | None = None  # the answer to one of them
-        self._held_messages: deque[dict[str, Any]] = deque()
+        self._held_messages, self._held_bytes = deque[dict[str, Any]](), 0
         self._held_jobs: deque[Callable[[], None]] = deque()
         self._request_now: tuple[dict[str, Any], dict[str, Any]] | None = None
-        self._answered = (0, "")
-        self._rest: deque[str] = deque()
+        self._answered, self._rest = (0, ""), deque[str]()
         self._remote = steering
         super().__init__(client, steering, EventWaiter(client._message_received))
         Lifeline(client, why_lost, self._lose, self._regain, steering.died)
@@ -94,14 +94,16 @@ class RemoteChannel(JupyterChannel):
         super()._in_thread(lambda: self._say(Output(text, stream)))
 
     def _in_thread(self, job: Callable[[], None]) -> None:
-        super()._in_thread(lambda: self._held_jobs.append(job) if self._away else job())
+        def now_or_later() -> None:
+            self._held_jobs.append(job) if self._away and not self._dead else job()
+
+        super()._in_thread(now_or_later)
 
     def _wake_later(self, seconds: float) -> None:
         timer = threading.Timer(seconds, self._waiter.wake)
         timer.daemon = True
         timer.start()
 
-    # the connection, from any thread ----------------------------------------------------
     def _lose(self) -> None:
         self._connected, self._away, self._asks = False, True, {}
 
@@ -120,7 +122,9 @@ class RemoteChannel(JupyterChannel):
         with suppress(Empty):
             while self._open:
                 self._take(self._client.control_channel.get_msg(timeout=0))
-        if self._away:
+        if self._dead:
+            self._run_held()
+        elif self._away:
             self._recover()
         elif self._request_now is not None:
             self._consider()
@@ -135,7 +139,7 @@ class RemoteChannel(JupyterChannel):
         if number is None and kind in ("status", "shutdown_reply"):
             self._understand(message)  # the server's own
         elif self._away:
-            self._held_messages.append(message)
+            self._hold(message)
         elif number is None or self._heard is None:
             if kind != "stream":  # that is the server's, on what it has dropped
                 self._understand(message)
@@ -144,7 +148,13 @@ class RemoteChannel(JupyterChannel):
             self._understand(message)
         elif number > self._heard:  # a server drops what is too much for it
             self._away = True
-            self._held_messages.append(message)
+            self._hold(message)
+
+    def _hold(self, message: dict[str, Any]) -> None:
+        self._held_messages.append(message)
+        self._held_bytes += int(message["size"])
+        if self._held_bytes > MOST_HELD:
+            raise ValueError("it sends, and does not say what was missed")
 
     def _understand(self, message: dict[str, Any]) -> None:
         kind, content = message["header"]["msg_type"], message["content"]
@@ -162,7 +172,6 @@ class RemoteChannel(JupyterChannel):
         else:
             super()._take(message)
 
-    # what was missed --------------------------------------------------------------------
     def _recover(self) -> None:
         """Ask the kernel for what it has sent and we have not got."""
         if self._missed is not None and self._asks.get(self._missed[0]):
@@ -187,17 +196,19 @@ class RemoteChannel(JupyterChannel):
             self._understand(made("execute_reply", *missed["reply"]))
         if self._emit is not None and self._request and not missed["known"]:
             self._client.execute_again()
-        held, self._held_messages = self._held_messages, deque()
+        held, self._held_messages, self._held_bytes = self._held_messages, deque(), 0
         for message in held:
             self._take(message)
         if missed["asked"] is not None:
             asked, parent = missed["asked"]
             prompt = MARK + json.dumps(asked)
             self._requested(asked, made("input_request", parent, {"prompt": prompt}))
-        while self._held_jobs and not self._away:
+        self._run_held()
+
+    def _run_held(self) -> None:
+        while self._held_jobs and (self._dead or not self._away):
             self._held_jobs.popleft()()
 
-    # requests ---------------------------------------------------------------------------
     def _requested(self, asked: dict[str, Any], message: dict[str, Any]) -> None:
         number = int(asked["n"])
         if number == self._answered[0]:  # it was asked again: the kernel took an older answer
@@ -212,9 +223,8 @@ class RemoteChannel(JupyterChannel):
         asked, message = self._request_now
         if self._heard is not None and self._heard < int(asked["after"]):
             # it goes another way; and a server may have dropped it
-            now = time.monotonic()
-            self._waiting_since = self._waiting_since or now
-            self._away = now - self._waiting_since > AGAIN_SECONDS
+            self._waiting_since = self._waiting_since or time.monotonic()
+            self._away = time.monotonic() - self._waiting_since > AGAIN_SECONDS
             self._wake_later(SOON)
             return
         self._waiting_since = 0.0
@@ -236,9 +246,3 @@ class RemoteChannel(JupyterChannel):
             self._request_now = None
             self._answered = (number, json.dumps({**answer, "n": number}))
             self._client.input(self._answered[1])
-
-
-def made(kind: str, parent: str, content: Any) -> dict[str, Any]:
-    """A message, of what the kernel has kept of it."""
-    about = {"metadata": {}, "parent_header": {"msg_id": parent}, "buffers": []}
-    return {**about, "header": {"msg_type": kind}, "content": content}

@@ -25,6 +25,7 @@ from .websocket import CLOSE_SECONDS, Client
 
 READY_SECONDS = 60.0
 REOPEN_SECONDS = 5.0
+MOST_QUEUED = 256  # messages of output that wait here; beyond that, nothing is read
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
@@ -205,8 +206,11 @@ class RemoteClient(Client):
         if channel == "iopub" and self.heard is not None:
             self.heard(said)
         elif channel in CHANNELS:
+            said["size"] = len(message)
             getattr(self, f"_{channel}_msg_queue").put_nowait(said)
             self._message_received.set()
+        while self._iopub_msg_queue.qsize() > MOST_QUEUED and not self.stopping:
+            time.sleep(0.001)  # the server waits with us: the kernel may send without end
 
     def free(self) -> None:
         """Close this process's descriptor, without a word to the server."""

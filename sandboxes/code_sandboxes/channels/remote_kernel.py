@@ -185,3 +185,9 @@ class RemoteKernel:
         if not keep:
             self.kill()
             self._delete(self.kernel)
+
+
+def made(kind: str, parent: str, content: Any) -> dict[str, Any]:
+    """A message, of what the kernel has kept of it."""
+    about = {"metadata": {}, "parent_header": {"msg_id": parent}, "buffers": []}
+    return {**about, "header": {"msg_type": kind}, "content": content}

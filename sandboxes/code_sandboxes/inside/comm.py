@@ -80,11 +80,11 @@ class CommSupervisor(Supervisor):
             raw: see Guard; None for a kernel that is guarded already.
         """
         if raw is not None:
-            self._guards[pid] = Guard(pid, kernel, name, raw)
+            self._guards[pid] = Guard(pid, kernel, name, raw, self.threads.start)
         guard = self._guards[pid]
         stream.tell({"pid": pid})
-        guard.wait(self.threads.start)
-        if stream.lost:  # that owner has left: the guard is the next one's
+        guard.wait()
+        if stream.lost:  # that owner has left: the next one is told, and reads the rest
             return
         self._guards.pop(pid, None)
         guard.pass_on_rest(stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -28,23 +29,31 @@ class Guard:
         name: of its context.
         raw: its descriptors of the pipes that its children's stdout and stderr lead into. Where
             the system lets us (Linux) we hold them too: what is in them when it dies, we read.
+        start: runs a job on a thread.
     """
 
-    def __init__(self, pid: int, kernel: str, name: str, raw: Sequence[int]) -> None:
+    def __init__(
+        self,
+        pid: int,
+        kernel: str,
+        name: str,
+        raw: Sequence[int],
+        start: Callable[..., None],
+    ) -> None:
         self.pid, self.kernel, self.name = pid, kernel, name
+        # from now on: when it has ended, its number may become another's
+        self._ended = exit_notice(pid, start, partial(until_gone, pid))
         self._raw: list[int] = []
         with suppress(OSError):
             for number in raw:
                 path = f"/proc/{pid}/fd/{number}"
                 self._raw.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
 
-    def wait(self, start: Callable[..., None]) -> None:
-        """Until it has ended."""
-        ended = exit_notice(self.pid, start, partial(until_gone, self.pid))
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until it has ended, or milliseconds are over; whether it has."""
         poll = select.poll()
-        poll.register(ended, select.POLLIN | select.POLLHUP)
-        poll.poll()
-        os.close(ended)
+        poll.register(self._ended, select.POLLIN | select.POLLHUP)
+        return bool(poll.poll(timeout))
 
     def pass_on_rest(self, stream: Stream) -> None:
         """Send what it has left: stdout is lane 1, stderr lane 2."""
@@ -56,12 +65,14 @@ class Guard:
                     left -= len(data)
 
     def close(self) -> None:
-        for descriptor in self._raw:
+        for descriptor in (*self._raw, self._ended):
             os.close(descriptor)
         self._raw.clear()
 
     def signal(self, number: int, *, whole: bool) -> None:
         """Send a signal; to the whole tree, or to it alone."""
+        if self.wait(0):
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         if whole:
             kill_tree(self.pid, number)
         else:

@@ -82,7 +82,7 @@ class Process:
         self._attached = threading.Condition()
         self._stream: Stream | None = None
         self._input: deque[tuple[int, bytes | None]] = deque()
-        self._feeding = self._pumping = False
+        self._feeding = self._pumping = self._ending = False
         self._killed_before = out_of_memory() if self.keep else 0
         self._unpaid = 0  # bytes passed on, whose credit has not gone back
         ends, self._stdin, self._lanes, self._control = self._pipes(spec)
@@ -146,6 +146,8 @@ class Process:
                     poll.register(fd, select.POLLIN)
         code = self._child.wait() if code is None else code
         os.close(ended)
+        if self._ending:  # what it has started, and outlives it, was to end too
+            kill_tree(self.pid)
         self._tell_exit(code)
         self._ended(self)
         self._close(poll)
@@ -264,6 +266,7 @@ class Process:
     def signal(self, number: int, *, whole: bool) -> None:
         """Send a signal; to the whole tree, or to the child alone."""
         if whole:
+            self._ending |= number in (signal.SIGTERM, signal.SIGKILL)
             kill_tree(self.pid, number)
             return
         os.kill(self.pid, number)

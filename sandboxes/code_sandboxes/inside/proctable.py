@@ -90,6 +90,19 @@ def kill_tree(
         if number != signal.SIGKILL:
             return
         time.sleep(0.002)
+    if number == signal.SIGKILL and with_root:
+        bury(root)
+
+
+def bury(session: int) -> None:
+    """Wait for the dead orphans of a session: they count as processes until somebody has.
+
+    Not for its leader, which is a child that somebody waits for.
+    """
+    for pid, (parent, of, state) in table().items():
+        if state == "Z" and parent == os.getpid() and of == session != pid:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def kill_children(seconds: float = 5.0) -> None:

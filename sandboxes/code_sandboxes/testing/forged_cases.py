@@ -111,11 +111,14 @@ class ForgedCases(Survivor):
         self, sandbox: Sandbox, payload: dict[str, Any]
     ) -> None:
         called: list[object] = []
+
+        def answer(prompt: str) -> str:
+            called.append(prompt)
+            return ""
+
         code = f"import sys\nsys.modules['_code_sandboxes.helper'].ask('call', {payload!r})"
         functions = {"offered": lambda *args, **_: called.append(args)}
-        ran = sandbox.run_code(
-            code, stdin=lambda prompt: called.append(prompt) or "", host_functions=functions
-        )
+        ran = sandbox.run_code(code, stdin=answer, host_functions=functions)
         assert not called
         assert ran.error is not None
         assert ran.error.name == "NameError"

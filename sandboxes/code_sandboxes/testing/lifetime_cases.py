@@ -328,6 +328,7 @@ with Sandbox.create(sys.argv[1], **json.loads(sys.argv[2])) as box:
                 time.sleep(0.5)
                 process.send_signal(signal.SIGINT)
                 assert process.stdout.readline() == "interrupted 1\n"
+                assert process.wait(30) == 0  # it ends its sandbox
             finally:
                 process.kill()
 
