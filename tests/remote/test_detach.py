@@ -118,12 +118,14 @@ def test_an_interpreter_that_died_without_an_owner(server: JupyterServer, detach
 def test_one_whose_supervisor_was_killed(server: JupyterServer) -> None:
     box = Sandbox.create("remote-jupyter", server_url=server.url, token=server.token)
     pid = box.commands.run("echo $PPID").stdout.strip()
+    home = box.files.resolve(".")
     id = box.detach(120)
     os.kill(int(pid), signal.SIGKILL)
     time.sleep(5)  # the server starts its kernel again
     with pytest.raises(SandboxNotFoundError, match="has ended"):
         Sandbox.from_id(id)
     assert server.kernels() == []
+    assert not os.path.exists(home)
 
 
 @pytest.mark.slow

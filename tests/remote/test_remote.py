@@ -241,6 +241,7 @@ def test_the_server_is_gone(tmp_path: Path) -> None:
         )
         runner.start()
         time.sleep(0.5)
+        home = box.files.resolve(".")
         kernels = kernel_pids(tmp_path)
         server.kill()
         watch = Stopwatch()
@@ -249,6 +250,7 @@ def test_the_server_is_gone(tmp_path: Path) -> None:
         with pytest.raises(SandboxGoneError, match="nobody answers at"):
             box.files.read("x")
         assert watch.seconds < AT_ONCE
+        assert eventually(lambda: not os.path.exists(home))
         end(kernels)
 
 

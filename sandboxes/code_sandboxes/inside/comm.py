@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import atexit
 import os
+import select
 import signal
 import sys
 import threading
 import time
 from functools import partial
 
-from .guard import Guard, delete_kernel, find_server
+from .guard import Guard, delete_kernel, find_server, until_gone
 from .line import Line
 from .mux import Mux
 from .place import OwnMachine, Place, kill_marked, move_in
-from .proctable import kill_tree
+from .proctable import exit_notice, kill_tree
 from .stream import Stream
 from .supervisor import Supervisor
 
@@ -147,6 +148,13 @@ class CommSupervisor(Supervisor):
             time.sleep(1)
         self.end()
 
+    def outlive_no_server(self, server: int) -> None:
+        """End with the server: a kernel that finds itself an orphan ends, and sweeps nothing."""
+        poll = select.poll()
+        poll.register(exit_notice(server, self.threads.start, partial(until_gone, server)))
+        poll.poll()
+        self.finish(False)
+
     def end(self) -> None:
         """End everything, and have the server delete the kernels."""
         self.finish(True)
@@ -205,6 +213,8 @@ def main(
     # ours may die of an interrupt no more than start.py's; and children must not ignore it
     app.pre_handler_hook = app.post_handler_hook = lambda: None
     signal.signal(signal.SIGINT, lambda *_: None)
+    parent = os.getppid()
+    started_us = os.environ.get("JPY_PARENT_PID") == str(parent)
     move_in(place.env, place.cwd)
     settings = {"home": place.home, "cwd": place.cwd, "rooted": not own_machine, **options}
     supervisor = CommSupervisor(settings, place, server, kernel)
@@ -214,5 +224,7 @@ def main(
     supervisor.threads.start(supervisor.adopt)
     shell.history_manager.enabled = False
     app.comm_manager.register_target(TARGET, supervisor.opened)
+    if started_us:
+        supervisor.threads.start(supervisor.outlive_no_server, parent)
     for job in (supervisor.reap, supervisor.watch):
         threading.Thread(target=job, daemon=True).start()

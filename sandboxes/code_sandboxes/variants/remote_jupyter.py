@@ -147,7 +147,6 @@ class RemoteJupyter:
         why, whose = self._server.why_lost(kernel), "supervisor's " * (kernel == self._supervisor)
         return why.replace("ended the kernel", f"ended the {whose}kernel")
 
-    # Variant ----------------------------------------------------------------------------
     def interpreter(self, machine: Machine, name: str) -> Channel:
         """See Variant."""
         from ..channels.remote import RemoteChannel
@@ -221,7 +220,7 @@ class RemoteJupyter:
             SandboxNotFoundError: the server has ended it.
             SandboxStartError: the server cannot be reached, or refuses the token.
         """
-        from ..channels.remote_kernel import check_supervisor
+        from ..channels.remote_kernel import check_supervisor, finish
 
         self.adopted = True
         self._server = self._connect()
@@ -240,6 +239,7 @@ class RemoteJupyter:
         except (SandboxError, OSError) as error:
             why = why_not_adopted(self._id, error)
             if isinstance(why, SandboxNotFoundError):
+                finish(self._server, self._supervisor, self._id)
                 self._kernels.end()  # what is left of it
             self._kernels.let_go()
             raise why from error
