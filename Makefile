@@ -2,9 +2,9 @@
 # PYTHON=python3.12 make test  picks another interpreter.
 
 PYTHON ?= python3
-# two processes: most tests wait for something; a class or a file stays in one. What fails is run
+# four processes: most tests wait for something; a class or a file stays in one. What fails is run
 # again, at most twice, and named in the summary: deadlines of seconds are missed on a busy machine.
-PYTEST_ARGS ?= -n 2 --dist loadscope --reruns 2 --reruns-delay 1
+PYTEST_ARGS ?= -n 4 --dist loadscope --reruns 2 --reruns-delay 1
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(1)/bin/python -m pip install -qq
 
 .DEFAULT_GOAL := help
@@ -57,7 +57,8 @@ bench: .venv/.stamp ## measure what the README and the design promise
 
 soak: .venv/.stamp ## the long runs in full: 200 sandboxes, 200 MB of output, looking for leaks
 	@CODE_SANDBOXES_SOAK=200 .venv/bin/python -m pytest --timeout 900 \
-		$(wildcard tests/test_soak.py tests/test_properties.py) tests/test_conformance.py
+		tests/test_soak.py tests/test_properties.py tests/test_conformance.py \
+		tests/datalayer/test_conformance.py
 
 clean: ## remove environments, caches and what examples made
 	@rm -rf .venv .venv-demo .venv-playground build dist demo-output bench-output \

@@ -1,14 +1,34 @@
 """Every test has a state directory of its own: what a developer's own sandboxes do, stays out."""
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from code_sandboxes.testing.promise import SCALE
+
 pytest.register_assert_rewrite("code_sandboxes.testing")
 # a job in the background ignores it, and its children would: those that tests interrupt, too
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a class with `sample = 3` every third case is run; all of them by `make soak`."""
+    seen: Counter[type] = Counter()
+    left_out = []
+    for item in items if SCALE < 200 else ():
+        kind = getattr(item, "cls", None)
+        every = getattr(kind, "sample", 1)
+        if every > 1 and kind is not None:
+            if seen[kind] % every:
+                left_out.append(item)
+            seen[kind] += 1
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
 
 
 @pytest.fixture(scope="session", autouse=True)
