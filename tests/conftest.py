@@ -1,5 +1,6 @@
 """Every test has a state directory of its own: what a developer's own sandboxes do, stays out."""
 
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -7,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from code_sandboxes.testing.promise import SCALE
-
 pytest.register_assert_rewrite("code_sandboxes.testing")
+SCALE = int(os.environ.get("CODE_SANDBOXES_SOAK", "10"))
 # a job in the background ignores it, and its children would: those that tests interrupt, too
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
