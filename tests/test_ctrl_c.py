@@ -196,3 +196,17 @@ def test_while_a_sandbox_starts_it_leaves_nothing(
     name = variant.replace("confined", "local-jupyter")
     assert run(WHILE_STARTING, name, str(ROUNDS // 9), variant) == ("[] [] True\n", "")
     assert not list((tmp_path / "CODE_SANDBOXES_HOME" / "sandboxes").iterdir())
+
+
+def test_what_must_be_whole_holds_one_back_and_not_two() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), Whole():
+        signal.raise_signal(signal.SIGINT)
+        done.append("whole")
+    assert done == ["whole"]
+    with pytest.raises(KeyboardInterrupt), Whole():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        done.append("never")
+    assert done == ["whole"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

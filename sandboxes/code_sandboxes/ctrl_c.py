@@ -22,6 +22,8 @@ def patience(seconds: float | None) -> float | None:
 class Whole:
     """While it is open, Ctrl-C waits: half a frame, or a lock never released, would be the end.
 
+    A second one does not wait.
+
     Example:
         >>> with Whole():
         ...     pass  # a few milliseconds at most
@@ -38,7 +40,11 @@ class Whole:
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._came = frame
+        if self._came is None:
+            self._came = frame
+        else:  # somebody insists: what should be whole may wait for ever
+            self._came = None
+            self._before(number, frame)
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
