@@ -30,14 +30,14 @@ class TestHostileLocalEval(Hostile):
     """Hostile code in a plain child."""
 
     variant = "local-eval"
-    sample = 2  # `make soak` has all
+    sample = 3  # `make soak` has all
 
 
 class TestHostileLocalJupyter(Hostile):
     """Hostile code in a Jupyter kernel."""
 
     variant = "local-jupyter"
-    sample = 2
+    sample = 3
 
 
 CONFINED = Sandbox.capabilities("local-jupyter")["confined"]
@@ -57,7 +57,7 @@ class TestAttackedConfined(AttackCases, ForgedCases):
     """Code in the namespaces against the protocol with the host."""
 
     variant = "local-jupyter"
-    sample = 4
+    sample = 6
     options: ClassVar[dict[str, Any]] = {"confined": True}
 
 
