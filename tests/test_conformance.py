@@ -48,6 +48,7 @@ class TestConfined(Conformance):
     """A Jupyter kernel in namespaces of its own."""
 
     variant = "local-jupyter"
+    sample = 2
     short_lifetime = 3.0
     options: ClassVar[dict[str, Any]] = {"confined": True}
 

@@ -137,14 +137,16 @@ def test_a_large_file_streams_in_flat_memory(kind: dict[str, Any], tmp_path: Pat
             file.seek(at)
             file.write(mark)
     told = [0]
+    before = set(psutil.Process().children())
     with Sandbox.create(**kind, timeout=30) as box:
         box.run_code("1")
+        (ours,) = set(psutil.Process().children()) - before
         with bounded_memory(48 * MIB):
             box.files.upload(up, "large", on_progress=lambda n, of: told.append(n))
             assert box.files.stat("large").size == told[-1] == size
             up.unlink()
             box.files.download("large", down, on_progress=lambda n, of: told.append(n))
-        supervisor = psutil.Process().children()[-1].children(recursive=True)
+        supervisor = ours.children(recursive=True)
         assert max(each.memory_info().rss for each in supervisor) < 150 * MIB
     assert down.stat().st_size == told[-1] == size
     with down.open("rb") as file:

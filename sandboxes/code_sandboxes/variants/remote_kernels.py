@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     Ready = tuple[str, RemoteClient]  # a kernel's id, and a connection to it
 
 LAUNCH = "KERNEL_"
+PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between two tries to delete a kernel
 
 
 class Kernels:
@@ -116,10 +118,16 @@ class Kernels:
             thread.start()
 
     def _delete_now(self, kernel: str) -> None:
-        try:
-            self._server.ask("DELETE", f"/api/kernels/{kernel}")
-        except SandboxGoneError:
-            return  # it is gone already, or the server is
+        from ..channels.jupyter_server import status_of
+
+        for pause in (*PAUSES, None):
+            try:
+                self._server.ask("DELETE", f"/api/kernels/{kernel}")
+                return
+            except SandboxGoneError as error:
+                if (status_of(error) or 0) < 500 or pause is None:
+                    return  # it is gone already, or the server is
+            time.sleep(pause)  # a kernel that is just being restarted cannot be deleted
 
     def drop(self) -> None:
         """Lose all connections: each is made again."""
