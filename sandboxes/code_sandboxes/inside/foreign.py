@@ -23,6 +23,7 @@ from .kernel import MARK, KernelWorld, adjust
 from .place import machine, move_in
 from .rawoutput import RawOutput
 from .sent import Sent, asking
+from .streams import wait_until_sent
 from .textio import Writer
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
@@ -98,9 +99,7 @@ class ForeignWorld(KernelWorld):
 
     def settled(self) -> None:
         """Until what was told is on its way."""
-        done = threading.Event()
-        self._kernel.iopub_thread.schedule(done.set)
-        done.wait(FLUSH_SECONDS)
+        wait_until_sent(self._kernel.iopub_thread, FLUSH_SECONDS)
 
     def drain(self, *_: Any) -> None:
         """Send what was printed so far."""
@@ -166,7 +165,7 @@ class Stream(Writer):
     def flush(self) -> None:
         """Send what waits; in a burst of flushes, soon."""
         recent = monotonic() - self._last < GATHER
-        if recent and self._size < PIECE and self.world.pace.short and self._flusher.is_alive():
+        if recent and self._size < PIECE and self.world.pace.short and self._flusher:
             self._later()
         else:
             self.drain()

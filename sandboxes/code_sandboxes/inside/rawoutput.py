@@ -7,9 +7,13 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from os import read  # by name: code that replaces the module's must not replace ours
 from time import sleep
+
+TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 PIECE = 1 << 16
 SOON = 0.001  # seconds that output stays in the pipe: of a process that dies, only we lose it
@@ -24,10 +28,16 @@ class RawOutput:
     Args:
         reading: the pipe's end, shared with the supervisor.
         write: takes the text.
+        whole: is open while text is on its way.
     """
 
-    def __init__(self, reading: int, write: Callable[[str], object]) -> None:
-        self._reading, self._write = reading, write
+    def __init__(
+        self,
+        reading: int,
+        write: Callable[[str], object],
+        whole: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
+    ) -> None:
+        self._reading, self._write, self._whole = reading, write, whole
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._lock = threading.Lock()
         os.set_blocking(reading, False)
@@ -40,7 +50,7 @@ class RawOutput:
         stream.
         """
         taken = PIECE
-        with self._lock:
+        with self._whole, self._lock:
             while taken < MOST and (size := self._take()):
                 taken += size
 

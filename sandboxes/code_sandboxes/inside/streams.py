@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
+from _thread import allocate_lock
 from time import monotonic
 
 from .rawoutput import RawOutput
@@ -86,11 +87,16 @@ def wait_for_shown(pub_thread: Any) -> None:
     pub_thread.send_multipart = send_multipart
 
 
-def wait_until_sent(publisher: Any) -> None:
-    """Until the publishing thread has sent what was queued so far."""
-    sent = threading.Event()
-    publisher.schedule(sent.set)
-    sent.wait(PATIENCE)
+def wait_until_sent(publisher: Any, seconds: float = PATIENCE) -> None:
+    """Until the publishing thread has sent what was queued so far.
+
+    With a lock, not an Event: that is left locked where an interrupt cuts its `wait` in two, and
+    the publishing thread would then wait for it for ever.
+    """
+    sent = allocate_lock()
+    sent.acquire()
+    publisher.schedule(sent.release)
+    sent.acquire(timeout=seconds)
 
 
 def flush_for_good(stream: Any) -> None:
@@ -99,12 +105,13 @@ def flush_for_good(stream: Any) -> None:
     ipykernel's own returns when the sending is queued: code that then holds the interpreter's
     lock, or ends it, takes the output along.
     """
-    queue_it, publisher = stream.flush, stream.pub_thread
-    stream.flush_timeout = PATIENCE
+    publisher = stream.pub_thread
 
     def flush() -> None:
-        queue_it()
-        if threading.current_thread() is not publisher.thread:
+        if threading.current_thread() is publisher.thread:
+            stream._flush()
+        else:
+            publisher.schedule(stream._flush)
             wait_until_sent(publisher)
 
     stream.flush = flush

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import threading
+from _queue import SimpleQueue  # without the rest of queue, which takes 1 ms
+from _thread import start_new_thread
 from collections.abc import Callable
+from contextlib import nullcontext
 
 # by name: code that replaces the module's must not replace ours
 from os import getpid, write
@@ -12,6 +15,7 @@ from time import monotonic, sleep
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import Any
 
 SOON = 0.005  # seconds that a piece of output may wait for more
@@ -24,18 +28,30 @@ class Writer(io.TextIOBase):
 
     The first write after a pause goes out at once; a burst is gathered for `SOON`, so that a
     million small prints cost hundreds of events.
+
+    Args:
+        tell: takes what was written.
+        name: of the stream.
+        descriptor: what its raw output is written to.
+        whole: is open while text is on its way.
     """
 
     encoding, errors, newlines = "utf-8", "backslashreplace", None
 
-    def __init__(self, tell: Callable[..., None], name: str, descriptor: int) -> None:
-        self._tell, self.name, self._descriptor = tell, name, descriptor
+    def __init__(
+        self,
+        tell: Callable[..., None],
+        name: str,
+        descriptor: int,
+        whole: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
+    ) -> None:
+        self._tell, self.name, self._descriptor, self._whole = tell, name, descriptor, whole
         self._pid = getpid()
         self._pending: list[str] = []
         self._size, self._last = 0, 0.0
         self._lock = threading.RLock()
-        self._wanted = threading.Event()
-        self._flusher = threading.Thread(target=self._flush_soon, daemon=True)
+        self._wanted: SimpleQueue[None] = SimpleQueue()
+        self._flusher = False  # whether it runs
 
     @property
     def buffer(self) -> io.RawIOBase:
@@ -58,7 +74,7 @@ class Writer(io.TextIOBase):
         return size
 
     def _put(self, text: str) -> None:
-        with self._lock:
+        with self._whole, self._lock:
             self._pending.append(text)
             self._size += len(text)
             now = monotonic()
@@ -68,24 +84,27 @@ class Writer(io.TextIOBase):
                 self._later()
 
     def _later(self) -> None:
-        if not self._flusher.is_alive():
+        if not self._flusher:
             try:
-                self._flusher.start()
+                start_new_thread(self._flush_soon, ())  # Thread.start() can be cut in two
+                self._flusher = True
             except RuntimeError:  # the code has set a limit, or reached one
                 self.flush()
-        self._wanted.set()
+                return
+        self._wanted.put(None)
 
     def _flush_soon(self) -> None:
         while True:
-            self._wanted.wait()
-            self._wanted.clear()
+            self._wanted.get()
             sleep(SOON)
+            while not self._wanted.empty():
+                self._wanted.get()
             self.flush()
 
     def flush(self) -> None:
         if getpid() != self._pid:
             return
-        with self._lock:
+        with self._whole, self._lock:
             text = "".join(self._pending)
             self._pending.clear()
             self._size, self._last = 0, monotonic()

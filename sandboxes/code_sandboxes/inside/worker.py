@@ -17,7 +17,6 @@ from contextlib import suppress
 from json import dumps, loads
 from os import getpid
 from signal import SIGINT, signal
-from threading import get_ident
 from types import CodeType, ModuleType
 
 from . import helper, shown
@@ -25,6 +24,7 @@ from .cell import parsed
 from .rawoutput import RawOutput
 from .report import exit_status, report
 from .textio import Writer
+from .whole import Whole
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Host:
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._send, self._sending = self._socket.sendall, threading.Lock()
-        self._main, self.telling, self.interrupted = get_ident(), False, False
+        self.whole = Whole()
         self._answers: dict[int, SimpleQueue[dict[str, Any]]] = {}
         self._asked = 0
         self.pid = getpid()
@@ -56,18 +56,8 @@ class Host:
         if len(data) > MOST_EVENT or helper.too_many_parts(data):
             most = f"{MOST_EVENT} bytes and {helper.MOST_PARTS} values"
             raise ValueError(f"a result is at most {most} of JSON")
-        interruptible = get_ident() == self._main
-        if interruptible:
-            self.telling = True  # half a line would be the end of us: an interrupt waits
-        try:
-            with self._sending:
-                self._send(data)
-        finally:
-            if interruptible:
-                self.telling = False
-        if interruptible and self.interrupted:
-            self.interrupted = False
-            raise KeyboardInterrupt
+        with self.whole, self._sending:  # half a line would be the end of us
+            self._send(data)
 
     def ask(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         if getpid() != self.pid:
@@ -109,7 +99,10 @@ class Worker:
         self.names, self.count, self.running = module.__dict__, 0, False
         self.hidden: set[str] = set()
         self.raw: list[RawOutput] = []
-        self.streams = [Writer(host.tell, "stdout", 1), Writer(host.tell, "stderr", 2)]
+        self.streams = [
+            Writer(host.tell, name, number, host.whole)
+            for number, name in enumerate(("stdout", "stderr"), 1)
+        ]
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # helper.World ---------------------------------------------------------------------
@@ -138,15 +131,13 @@ class Worker:
     def interrupt(self, *_: Any) -> None:
         if self.running:
             self.running = False  # one interrupt, one exception
-            if self.host.telling:
-                self.host.interrupted = True
-            else:
-                raise KeyboardInterrupt
+            self.host.whole.interrupt()
 
     def run(self, message: dict[str, Any]) -> None:
         for number in (SIGINT, helper.AGAIN):
             signal(number, self.interrupt)
-        self.host.interrupted, self.running = False, True
+        self.host.whole.forget()
+        self.running = True
         try:
             if message["silent"]:
                 helper.run(message["code"])
@@ -226,7 +217,7 @@ def main(control: int, *raw_outputs: int) -> None:
     host = Host(control)
     worker = Worker(host)
     ends = zip(raw_outputs, worker.streams, strict=True)
-    worker.raw = [RawOutput(end, stream.write_now) for end, stream in ends]
+    worker.raw = [RawOutput(end, stream.write_now, host.whole) for end, stream in ends]
     for stream in worker.streams:
         stream.before_text = worker.settle  # type: ignore[method-assign]
     helper.world = worker

@@ -99,7 +99,7 @@ class FileCases(Case):
 
     def test_a_listing_of_many(self, sandbox: Sandbox) -> None:
         sandbox.run_code(
-            "os.makedirs('many')\nfor i in range(2500): open(f'many/{i}', 'w').close()"
+            "import os; os.makedirs('many')\nfor i in range(2500): open(f'many/{i}', 'w').close()"
         )
         assert len(sandbox.files.list("many")) == 2500
 
