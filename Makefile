@@ -5,6 +5,7 @@ PYTHON ?= python3
 # four processes: most tests wait for something; a class or a file stays in one. What fails is run
 # again, at most twice, and named in the summary: deadlines of seconds are missed on a busy machine.
 PYTEST_ARGS ?= -n 4 --dist loadscope --reruns 2 --reruns-delay 1
+PAGE = tests/playground/test_page.py
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(1)/bin/python -m pip install -qq
 
 .DEFAULT_GOAL := help
@@ -36,9 +37,9 @@ endef
 venv: .venv/.stamp ## make .venv with everything that development needs
 
 test: lint types ## lint, type checks and all tests; PYTEST_ARGS='-k files' for a part
-	@.venv/bin/python -m pytest $(PYTEST_ARGS) --ignore=tests/containers
+	@.venv/bin/python -m pytest $(PYTEST_ARGS) --ignore=$(PAGE)
 	@# alone: a browser takes a container's new network for a change of its own
-	@.venv/bin/python -m pytest $(PYTEST_ARGS) tests/containers || [ $$? -eq 5 ]
+	@.venv/bin/python -m pytest $(PYTEST_ARGS) -n 0 $(PAGE) || [ $$? -eq 5 ]
 
 lint: .venv/.stamp ## ruff
 	@.venv/bin/ruff check .
@@ -58,7 +59,7 @@ bench: .venv/.stamp ## measure what the README and the design promise
 soak: .venv/.stamp ## the long runs in full: 200 sandboxes, 200 MB of output, looking for leaks
 	@CODE_SANDBOXES_SOAK=200 .venv/bin/python -m pytest --timeout 900 \
 		tests/test_soak.py tests/test_properties.py tests/test_conformance.py \
-		tests/datalayer/test_conformance.py
+		tests/remote/test_conformance.py tests/datalayer
 
 clean: ## remove environments, caches and what examples made
 	@rm -rf .venv .venv-demo .venv-playground build dist demo-output bench-output \

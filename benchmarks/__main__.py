@@ -15,7 +15,7 @@ from pathlib import Path
 
 from code_sandboxes import Sandbox
 
-from . import containers, ours, raw, remote
+from . import cloud, containers, ours, raw, remote
 from .measure import Row, side_by_side
 
 VARIANTS = ("local-eval", "local-jupyter")
@@ -137,7 +137,7 @@ def main() -> None:
     finally:
         for box in boxes.values():
             box.terminate()
-    rows += containers.rows(few, many) + remote.rows(few, many)
+    rows += containers.rows(few, many) + remote.rows(few, many) + cloud.rows(few, many)
     lines = [table(rows), "", "Memory (PSS) of one of five open sandboxes, its processes together:"]
     lines += [f"- {variant}: {ours.memory(variant):.0f} MB" for variant in VARIANTS]
     text = "\n".join(lines)

@@ -26,30 +26,22 @@ from . import ours
 from .measure import Row, side_by_side
 
 VARIANT = "remote-jupyter"
+CLIENT = "jupyter-kernel-client"
 START_SECONDS = 60.0
 TEN = os.urandom(10 << 20)
 COMMAND = "import subprocess; subprocess.run(['true'], capture_output=True, check=True) and None"
 
 
-class Server:
-    """A stock Jupyter Server.
+class Address:
+    """A Jupyter Server that somebody runs.
 
     Args:
-        folder: its root, and what it writes for itself.
+        url: where it is.
+        token: what it asks for.
     """
 
-    def __init__(self, folder: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        self.url, self.token = f"http://127.0.0.1:{port}", secrets.token_hex(16)
-        Path(folder, "config.json").write_text(
-            json.dumps({"IdentityProvider": {"token": self.token}})
-        )
-        argv = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"]
-        argv += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={folder}"]
-        argv += [f"--config={folder}/config.json", "--ServerApp.log_level=CRITICAL"]
-        env = os.environ | {"IPYTHONDIR": f"{folder}/ipython", "JUPYTER_RUNTIME_DIR": folder}
-        self.process = subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL)
+    def __init__(self, url: str, token: str) -> None:
+        self.url, self.token = url.rstrip("/"), token
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """A REST call."""
@@ -58,18 +50,6 @@ class Server:
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         with urllib.request.urlopen(request, timeout=60) as response:
             return json.loads(response.read() or b"null")
-
-    def wait(self) -> None:
-        """Until it answers."""
-        until = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                self.ask("GET", "/api/status")
-                return
-            except OSError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.05)
 
     def upload(self) -> None:
         """10 MB by the Contents API."""
@@ -89,6 +69,39 @@ class Server:
             return time.perf_counter() - began
 
 
+class Server(Address):
+    """A stock one of our own.
+
+    Args:
+        folder: its root, and what it writes for itself.
+    """
+
+    def __init__(self, folder: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        super().__init__(f"http://127.0.0.1:{port}", secrets.token_hex(16))
+        Path(folder, "config.json").write_text(
+            json.dumps({"IdentityProvider": {"token": self.token}})
+        )
+        argv = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"]
+        argv += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={folder}"]
+        argv += [f"--config={folder}/config.json", "--ServerApp.log_level=CRITICAL"]
+        env = os.environ | {"IPYTHONDIR": f"{folder}/ipython", "JUPYTER_RUNTIME_DIR": folder}
+        self.process = subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL)
+
+    def wait(self) -> None:
+        """Until it answers."""
+        until = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self.ask("GET", "/api/status")
+                return
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+
+
 @contextmanager
 def running() -> Iterator[Server]:
     """A server that runs."""
@@ -102,7 +115,7 @@ def running() -> Iterator[Server]:
             server.process.wait(30)
 
 
-def transfers(server: Server, box: Sandbox, few: int) -> list[Row]:
+def transfers(server: Address, box: Sandbox, few: int) -> list[Row]:
     """Rows about files."""
 
     def read() -> None:
@@ -110,31 +123,30 @@ def transfers(server: Server, box: Sandbox, few: int) -> list[Row]:
 
     send: Callable[[], None] = partial(box.files.write, "f", TEN)
     raw, sent = side_by_side(few, server.upload, send)
-    rows: list[Row] = [("10 MB written", "Contents API", raw, {VARIANT: sent}, "")]
+    rows: list[Row] = [("10 MB written", "Contents API", raw, {box.variant: sent}, "")]
     raw, fetched = side_by_side(few, server.download, read)
-    return [*rows, ("10 MB read", "Contents API", raw, {VARIANT: fetched}, "")]
+    return [*rows, ("10 MB read", "Contents API", raw, {box.variant: fetched}, "")]
+
+
+def calls(server: Address, box: Sandbox, few: int, many: int) -> list[Row]:
+    """Rows about what is done with a sandbox, beside a raw client of a server like its own."""
+    with JupyterKernelClient(server_url=server.url, token=server.token) as client:
+        raw, warm = side_by_side(many, partial(client.execute, "1+1"), partial(box.run_code, "1+1"))
+        made: list[Row] = [("warm 1+1", CLIENT, raw, {box.variant: warm}, "")]
+        raw, command = side_by_side(
+            many // 2, partial(client.execute, COMMAND), partial(box.commands.run, ["true"])
+        )
+        made.append(("`true` as a command", CLIENT, raw, {box.variant: command}, ""))
+    return made + transfers(server, box, few)
 
 
 def rows(few: int, many: int) -> list[Row]:
     """All rows."""
-    against = "jupyter-kernel-client"
     with running() as server:
         where = {"server_url": server.url, "token": server.token}
         raw, first = side_by_side(
             few, server.first_result, ours.until_first_result(VARIANT, **where)
         )
-        made: list[Row] = [("create to first result", against, raw, {VARIANT: first}, "")]
-        with (
-            Sandbox.create(VARIANT, **where) as box,
-            JupyterKernelClient(server_url=server.url, token=server.token) as client,
-        ):
-            raw, warm = side_by_side(
-                many, partial(client.execute, "1+1"), partial(box.run_code, "1+1")
-            )
-            made.append(("warm 1+1", against, raw, {VARIANT: warm}, ""))
-            raw, command = side_by_side(
-                many // 2, partial(client.execute, COMMAND), partial(box.commands.run, ["true"])
-            )
-            made.append(("`true` as a command", against, raw, {VARIANT: command}, ""))
-            made += transfers(server, box, few)
-    return made
+        made: list[Row] = [("create to first result", CLIENT, raw, {VARIANT: first}, "")]
+        with Sandbox.create(VARIANT, **where) as box:
+            return made + calls(server, box, few, many)

@@ -15,16 +15,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of a class with `sample = 3` every third case is run; all of them by `make soak`."""
-    seen: Counter[type] = Counter()
+    """Of a class or module with `sample = 3` every third case is run; all by `make soak`."""
+    seen: Counter[object] = Counter()
     left_out = []
     for item in items if SCALE < 200 else ():
-        kind = getattr(item, "cls", None)
-        every = getattr(kind, "sample", 1)
-        if every > 1 and kind is not None:
-            if seen[kind] % every:
-                left_out.append(item)
-            seen[kind] += 1
+        home = getattr(item, "cls", None) or getattr(item, "module", None)
+        every = getattr(home, "sample", 1)
+        if seen[home] % every:
+            left_out.append(item)
+        seen[home] += 1
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         gone = set(left_out)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+from .sessions import Sessions
+from .variants import warning_for
 
 _CACHE = "GRADIO_TEMP_DIR"
 _NEEDED = ("anyio", "fastapi", "gradio", "starlette", "uvicorn")
@@ -39,21 +43,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    host, family = options.host, socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
-        from .serve import serve
-        from .sessions import Sessions
-        from .variants import warning_for
+        sessions = Sessions(options.variant)
+        with socket.create_server((host, options.port), family=family) as listening:
+            from .serve import serve  # seconds that a wrong argument need not wait for
+
+            if warning := warning_for(host, sessions.places):
+                print(f"WARNING: {warning}", file=sys.stderr)
+            serve(host, listening, sessions)
+    except (LookupError, OSError) as error:
+        return _failed(str(error))
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _NEEDED:
             raise
         return _failed("the playground needs Gradio: pip install 'code-sandboxes[playground]'")
-    try:
-        sessions = Sessions(options.variant)
-        if warning := warning_for(options.host, sessions.places):
-            print(f"WARNING: {warning}", file=sys.stderr)
-        serve(options.host, options.port, sessions)
-    except (LookupError, OSError) as error:
-        return _failed(str(error))
     return 0
 
 

@@ -24,31 +24,34 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def serve(host: str, port: int, sessions: Sessions, *, say: Callable[[str], None] = _say) -> None:
+def serve(
+    host: str,
+    listening: socket.socket,
+    sessions: Sessions,
+    *,
+    say: Callable[[str], None] = _say,
+) -> None:
     """Serve the playground until a signal ends it; all sandboxes end with it.
 
     Args:
-        host: the address to bind to.
-        port: 0 for any that is free.
+        host: the address that it was bound to, as the user has written it.
+        listening: a socket that listens there.
         sessions: where the sandboxes of its pages are kept; ended at the end.
         say: tells the address, with the token.
 
     Raises:
-        OSError: the address cannot be bound to.
         KeyboardInterrupt: SIGINT ended it; another signal that ended it is raised again.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family) as listening:
-        bound = listening.getsockname()[1]
-        token = secrets.token_urlsafe(24)
-        app = _application(sessions, token, host, bound)
-        named = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
-        say(f"Code Sandboxes playground: http://{named}:{bound}/?token={token}")
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
-        try:
-            _Server(config, app).run(sockets=[listening])
-        finally:
-            sessions.end_all()
+    bound = listening.getsockname()[1]
+    token = secrets.token_urlsafe(24)
+    app = _application(sessions, token, host, bound)
+    named = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
+    say(f"Code Sandboxes playground: http://{named}:{bound}/?token={token}")
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+    try:
+        _Server(config, app).run(sockets=[listening])
+    finally:
+        sessions.end_all()
 
 
 class _Server(uvicorn.Server):

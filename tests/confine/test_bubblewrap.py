@@ -49,6 +49,14 @@ def running(mark: str) -> list[int]:
     return found
 
 
+def came_up(mark: str) -> bool:
+    """While a process takes its new program in, the system has no arguments to show for it."""
+    until = time.monotonic() + 5
+    while not running(mark) and time.monotonic() < until:
+        time.sleep(0.01)
+    return bool(running(mark))
+
+
 def gone(mark: str) -> bool:
     until = time.monotonic() + 5
     while running(mark) and time.monotonic() < until:
@@ -197,7 +205,7 @@ sys.stdin.read()
 """
     process = start([sys.executable, "-I", "-c", code], home)
     assert process.stdout and process.stdout.readline() == "1\n"
-    assert running(mark)
+    assert came_up(mark)
     process.stdin.close()  # type: ignore[union-attr]
     assert process.wait(10) == 0
     assert gone(mark)

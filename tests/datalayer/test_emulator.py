@@ -12,6 +12,8 @@ import requests
 from datalayer.official import Kernel, Official, eventually, status
 from datalayer_emulator import Emulator
 
+sample = 2  # every second test, since it is but a tool of others; `make soak` has all
+
 
 # the account ----------------------------------------------------------------------------
 def test_who_has_the_key_is_known(emulator: Emulator, official: Official) -> None:

@@ -18,6 +18,7 @@ from datalayer.official import Kernel, Official, eventually, status
 from datalayer_emulator import Emulator
 
 TESTS = Path(__file__).parents[1]
+sample = 2  # every second test, since it is but a tool of others; `make soak` has all
 
 
 # faults ---------------------------------------------------------------------------------
