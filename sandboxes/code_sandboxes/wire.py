@@ -18,7 +18,7 @@ SUPERVISOR = (
     *("files", "processes", "services", "supervisor"),
 )
 INTERPRETER = ("helper", "rawoutput", "whole", "textio", "shown", "cell", "report", "worker")
-KERNEL = ("helper", "rawoutput", "report", "streams", "interrupts", "kernel")
+KERNEL = ("helper", "rawoutput", "report", "streams", "interrupts", "preloaded", "kernel")
 # in the kernels of a server that is not ours
 IN_A_KERNEL = (*SUPERVISOR, "place", "line", "guard", "comm")
 FOREIGN = (*KERNEL, "textio", "place", "sent", "foreign")

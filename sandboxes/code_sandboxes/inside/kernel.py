@@ -18,6 +18,7 @@ from contextlib import nullcontext, suppress
 
 from . import helper
 from .interrupts import Interrupts
+from .preloaded import no_debugger
 from .rawoutput import RawOutput
 from .report import exit_status, report, shorten_traceback
 from .streams import own_streams, short_queue
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 MARK = "\x1ecode-sandboxes:"
 MOST_MESSAGE = 60 << 20  # bytes: the host takes little more
-PRELOAD = ["ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell"]
 
 
 class KernelWorld:
@@ -217,7 +217,8 @@ def main(control: int, *raw_outputs: int, connection: dict[str, Any]) -> None:
     app.log_connection_info = lambda: None  # it would be the first cell's output
     short_queue(app)
     settings = ["HistoryManager.enabled=False", "InteractiveShell.colors=nocolor"]
-    app.initialize(["-f", file, *(f"--{setting}" for setting in settings)])
+    with no_debugger():
+        app.initialize(["-f", file, *(f"--{setting}" for setting in settings)])
     adjust(app, own_streams(list(raw_outputs)))
     limit(app.session)
     os.write(control, b'{"ready": true}\n')

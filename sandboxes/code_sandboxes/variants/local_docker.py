@@ -37,10 +37,6 @@ from .container_probe import missing_image, probe, still_running
 from .engine import IMAGE, Engine
 
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
-PRELOAD = [
-    "_code_sandboxes.kernel",
-    *("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell"),
-]
 KERNELS, DOORSTEP = f"{HOME}/.kernels", f"{HOME}/.supervisor"
 MODULES = ("seccomp", *KERNEL, "server")
 
@@ -127,7 +123,7 @@ class LocalDocker:
             "seccomp": True,
             "become": UID if config.writable_root else None,
             "fork": True,
-            "preload": PRELOAD,
+            "preload": ["_code_sandboxes.preloaded"],
             "max_lifetime": config.max_lifetime,
         }
         modules = (*SUPERVISOR, *MODULES)

@@ -17,7 +17,6 @@ from .folders import readable_by_installs
 from .local_process import YES, LocalProcess, process_capabilities
 
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
-IPYKERNEL = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell")
 OURS = "python3"  # the kernel that is this Python: started by our own code
 
 
@@ -30,7 +29,7 @@ class LocalJupyter(LocalProcess):
 
     name: ClassVar[str] = "local-jupyter"
     modules: ClassVar[tuple[str, ...]] = ("seccomp", *KERNEL)
-    preload: ClassVar[tuple[str, ...]] = ("_code_sandboxes.kernel", *IPYKERNEL)
+    preload: ClassVar[tuple[str, ...]] = ("_code_sandboxes.preloaded",)
 
     def __init__(self, config: SandboxConfig, id: str) -> None:
         super().__init__(config, id)
