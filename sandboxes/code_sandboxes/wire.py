@@ -32,9 +32,10 @@ def source(name: str) -> str:
 
 
 @cache
-def compiled(name: str) -> Any:
-    """The same as code, for an interpreter of exactly our version."""
-    return compile(source(name), f"<_code_sandboxes.{name}>", "exec", dont_inherit=True)
+def compiled(name: str) -> bytes:
+    """The same as marshal writes its code, for an interpreter of exactly our version."""
+    code = compile(source(name), f"<_code_sandboxes.{name}>", "exec", dont_inherit=True)
+    return marshal.dumps(code)
 
 
 def boot() -> str:

@@ -29,17 +29,17 @@ class Ours:
 
     def __init__(self, sources: Any) -> None:
         import builtins
+        from marshal import loads
 
-        self._sources = sources
+        self._sources, self._loads = sources, loads
         self._builtins = dict(vars(builtins))  # code that replaces one must not replace ours
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
         """See importlib."""
         package, _, module = name.rpartition(".")
         if package == "_code_sandboxes" and module in self._sources:
-            from importlib.machinery import ModuleSpec
-
-            return ModuleSpec(name, self)  # type: ignore[arg-type]
+            # importlib.machinery has it by name, and takes a millisecond to import
+            return type(sys.__spec__)(name, self)  # type: ignore[arg-type]
         return None
 
     def create_module(self, spec: Any) -> None:
@@ -50,6 +50,8 @@ class Ours:
         code = self._sources[module.__name__.rpartition(".")[2]]
         if isinstance(code, str):
             code = compile(code, f"<{module.__name__}>", "exec", dont_inherit=True)
+        else:
+            code = self._loads(code)
         module.__dict__["__builtins__"] = self._builtins
         exec(code, module.__dict__)
 
@@ -58,11 +60,9 @@ def boot(sources: Any, module: str, function: str, options: Any, text: str) -> A
     """Make our modules known, and enter one.
 
     Args:
-        sources: text or code by name.
+        sources: text, or code as marshal writes it, by name.
         text: the text of this file, for `launch` in forkserver.py.
     """
-    from importlib import import_module
-
     package: Any = type(sys)("_code_sandboxes")
     package.__path__ = []
     sys.modules["_code_sandboxes"] = package
@@ -75,7 +75,8 @@ def boot(sources: Any, module: str, function: str, options: Any, text: str) -> A
         return b"M" + len(blob).to_bytes(4, "big") + blob
 
     package.start_message, package.boot = start_message, text
-    return getattr(import_module("_code_sandboxes." + module), function)(**options)
+    __import__(name := "_code_sandboxes." + module)
+    return getattr(sys.modules[name], function)(**options)
 
 
 wire = int(os.environ.pop("CODE_SANDBOXES_BOOT", 0))

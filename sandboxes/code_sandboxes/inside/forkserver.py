@@ -16,7 +16,6 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -109,6 +108,8 @@ def serve(requests: socket.socket, preload: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # not SIG_IGN, which children would inherit
     gc.disable()  # looking for garbage would take a tenth of the imports' time, and find little
+    from importlib import import_module  # a millisecond that the supervisor need not wait for
+
     for name in preload:
         module = import_module(name)
         if hasattr(module, "preload"):
@@ -164,7 +165,8 @@ def enter(main: str, descriptors: list[int], options: dict[str, Any] | None) -> 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # a pipe is not a terminal: what goes there would wait for 8 KB more, or for ever
     sys.__stdout__.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    run: Callable[..., None] = import_module(f"{__name__.rpartition('.')[0]}.{main}").main
+    __import__(name := f"{__name__.rpartition('.')[0]}.{main}")
+    run: Callable[..., None] = sys.modules[name].main
     run(*descriptors, **(options or {}))
 
 
