@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .stream import Push
+    from .stream import Held, Push
 
 HEADER = struct.Struct(">BBII")
 MOST = 64 << 20  # bytes of a message at most: the other end may be hostile
@@ -37,8 +37,10 @@ class Mux:
         write: Callable[..., None],  # of the parts of a frame
         on_open: Callable[[Stream, Any], None] | None = None,
         later: Callable[[Callable[[], None]], None] = lambda job: job(),
+        *,
+        splices: bool = False,  # whether `write` takes Held, too
     ) -> None:
-        self._write, self._on_open, self.later = write, on_open, later
+        self._write, self._on_open, self.later, self.splices = write, on_open, later, splices
         self._streams: dict[int, Stream] = {}
         self._writing, self._numbering = threading.Lock(), threading.Lock()
         self._head = b""  # of the frame that comes in
@@ -60,7 +62,9 @@ class Mux:
         self.write(OPEN, 0, stream.number, json.dumps(request).encode())
         return stream
 
-    def write(self, kind: int, lane: int, number: int, payload: bytes | memoryview = b"") -> None:
+    def write(
+        self, kind: int, lane: int, number: int, payload: bytes | memoryview | Held = b""
+    ) -> None:
         if self.closed:  # the pipe's number may be another's by now
             raise StreamLost("the sandbox is gone")
         header = HEADER.pack(kind, lane, number, len(payload))

@@ -16,7 +16,7 @@ from .files import Files
 from .forkserver import ForkServer, launch
 from .processes import Process, execute
 from .proctable import Threads
-from .stream import DATA, END, RESET, Stream, StreamLost
+from .stream import DATA, END, RESET, Stream, StreamLost, write_all
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -108,7 +108,10 @@ class Services:
 
     def do_read(self, stream: Stream, path: str) -> dict[str, Any]:
         with self.files.open(path) as file:
-            stream.tell({"size": os.fstat(file.fileno()).st_size})
+            size = os.fstat(file.fileno()).st_size
+            stream.tell({"size": size})
+            if size > PIECE:
+                stream.send_file(0, file.fileno())
             while data := file.read(PIECE):
                 stream.send(0, data)
         return {"ok": None}
@@ -116,11 +119,9 @@ class Services:
     def do_write(self, stream: Stream, path: str) -> dict[str, Any]:
         stream.views = True
         with self.files.replace(path) as file:
-            while (item := stream.receive())[0] == DATA:
-                view = memoryview(item[2])
-                while view:
-                    view = view[file.write(view) or 0 :]
-            if item[0] != END:
+            while (received := stream.receive_data())[0] == DATA:
+                write_all(file.fileno(), *received[1])
+            if received[0] != END:
                 raise StreamLost("the owner gave up")
         return {"ok": None}
 

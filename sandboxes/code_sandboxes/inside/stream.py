@@ -7,6 +7,7 @@ import os
 import struct
 import threading
 from collections import deque
+from contextlib import suppress
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -22,18 +23,52 @@ if TYPE_CHECKING:
 
 OPEN, DATA, MESSAGE, END, RESET, CREDIT = range(1, 7)
 WINDOW = 1 << 20  # bytes of a stream that may be under way, unread
+MOST_PARTS = 200  # that are written at once: a system takes no more than 1,024
 PIECE = 1 << 17  # bytes of a frame at most, so that streams take turns
 
 
-def write_all(descriptor: int, *parts: bytes | memoryview) -> None:
+def write_all(descriptor: int, *parts: bytes | memoryview | Held) -> None:
     """Write all of them, one after the other, without joining them first."""
-    left = [memoryview(part) for part in parts]
+    left = [memoryview(part) for part in parts if not isinstance(part, Held)]
     while left:
         done = os.writev(descriptor, left)
         while left and done >= len(left[0]):
             done -= len(left.pop(0))
         if done:
             left[0] = left[0][done:]
+    if isinstance(parts[-1], Held):  # nothing ever comes after it
+        parts[-1].pour(descriptor)
+
+
+class Held:
+    """Bytes of a file on their way through a pipe of ours: the system moves them, uncopied."""
+
+    def __init__(self) -> None:
+        from fcntl import F_SETPIPE_SZ, fcntl  # where there is splice, there is this
+
+        self._out, self._in = os.pipe()
+        self._size = 0
+        with suppress(OSError):  # above the system's limit: it stays as it is
+            fcntl(self._in, F_SETPIPE_SZ, PIECE)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def fill(self, source: int, most: int) -> int:
+        """Take bytes of a file; 0 where it has no more, or where the system cannot do it."""
+        try:
+            self._size = os.splice(source, self._in, most)
+        except OSError:  # a read would say why
+            self._size = 0
+        return self._size
+
+    def pour(self, descriptor: int) -> None:
+        while self._size:
+            self._size -= os.splice(self._out, descriptor, self._size)
+
+    def close(self) -> None:
+        os.close(self._out)
+        os.close(self._in)
 
 
 class StreamLost(ConnectionError):
@@ -58,14 +93,33 @@ class Stream:
         """Send all of it, waiting for credit."""
         view = memoryview(data)
         while view:
-            with self._changed:
-                self._changed.wait_for(lambda: self._credit > 0 or self.lost)
-                if self.lost:
-                    raise StreamLost("the stream was given up")
-                size = min(len(view), self._credit, PIECE)
-                self._credit -= size
-            self._mux.write(DATA, lane, self.number, view[:size])
+            size = min(len(view), self._room())
+            self._send(lane, view[:size])
             view = view[size:]
+
+    def send_file(self, lane: int, source: int) -> None:
+        """Send what is left of a large file, or nothing where the system does not move it."""
+        if not self._mux.splices or not hasattr(os, "splice"):
+            return
+        held = Held()
+        try:
+            while held.fill(source, self._room()):
+                self._send(lane, held)
+        finally:
+            held.close()
+
+    def _room(self) -> int:
+        """Wait for credit; the bytes that may be sent at once. Only one thread sends."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._credit > 0 or self.lost)
+            if self.lost:
+                raise StreamLost("the stream was given up")
+            return min(self._credit, PIECE)
+
+    def _send(self, lane: int, data: memoryview | Held) -> None:
+        with self._changed:
+            self._credit -= len(data)
+        self._mux.write(DATA, lane, self.number, data)
 
     def post(self, lane: int, data: bytes, *, end: bool = False) -> None:
         """Send without waiting: what credit does not cover goes out as it arrives."""
@@ -143,6 +197,21 @@ class Stream:
         if item[0] == DATA:
             self.taken(len(item[2]))
         return item
+
+    def receive_data(self) -> tuple[int, list[bytes | memoryview]]:
+        """All the data that has come, `MOST_PARTS` pieces at most; else what came instead of it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self.lost)
+            parts: list[bytes | memoryview] = []
+            while self._items and self._items[0][0] == DATA and len(parts) < MOST_PARTS:
+                parts.append(self._items.popleft()[2])
+            other = RESET
+            if not parts and self._items:
+                other = self._items.popleft()[0]
+        if not parts:
+            return other, parts
+        self.taken(sum(map(len, parts)))
+        return DATA, parts
 
     def deliver(self, kind: int, lane: int, payload: Any) -> None:
         """Called by the reading thread for whatever arrived."""

@@ -22,9 +22,12 @@ from .proctable import adopt_orphans, kill_children, kill_tree, table
 from .services import Services
 from .stream import Stream, write_all
 
+AT_ONCE = 1 << 16  # bytes that are read at once: more would not stay in the processor's cache
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
     from typing import Any
+
+    from .stream import Held
 
 
 def nothing() -> None:
@@ -52,10 +55,12 @@ class Supervisor(Services):
     def hang_up(self) -> None:
         """Close the connection to the owner; `serve` sets it."""
 
-    def connection(self, write: Callable[..., None]) -> Mux:
+    def connection(self, write: Callable[..., None], *, splices: bool = False) -> Mux:
         """A fresh multiplexer towards the owner."""
         start = self.threads.start
-        self.mux = Mux(write, lambda stream, ask: start(self.answer, stream, ask), start)
+        self.mux = Mux(
+            write, lambda stream, ask: start(self.answer, stream, ask), start, splices=splices
+        )
         return self.mux
 
     def end(self) -> None:
@@ -102,7 +107,7 @@ class Supervisor(Services):
         """Serve one owner after another, until one leaves without detaching."""
         while True:
             self.hang_up = hang_up  # type: ignore[method-assign]
-            mux = self.connection(write)
+            mux = self.connection(write, splices=True)
             with suppress(OSError):
                 while data := read():
                     mux.feed(data)
@@ -113,7 +118,7 @@ class Supervisor(Services):
             self.hang_up = nothing  # type: ignore[method-assign]  # its number is used again
             hang_up()
             peer = self.owners.get()
-            read = partial(peer.recv, 1 << 18)
+            read = partial(peer.recv, AT_ONCE)
             write, hang_up = partial(send, peer), peer.close
 
     def adopt(self) -> None:
@@ -138,7 +143,7 @@ class Supervisor(Services):
             dead = found
 
 
-def send(peer: socket.socket, *parts: bytes | memoryview) -> None:
+def send(peer: socket.socket, *parts: bytes | memoryview | Held) -> None:
     """To the owner, or nowhere: the number of a closed socket may be another's by now."""
     write_all(peer.fileno(), *parts)
 
@@ -156,5 +161,5 @@ def supervise(options: dict[str, Any], forks: ForkServer | None, source: int, si
         with suppress(OSError):  # a second time
             os.close(sink)
 
-    supervisor.serve(partial(os.read, source, 1 << 18), partial(write_all, sink), hang_up)
+    supervisor.serve(partial(os.read, source, AT_ONCE), partial(write_all, sink), hang_up)
     supervisor.end()

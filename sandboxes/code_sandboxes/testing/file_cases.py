@@ -103,6 +103,22 @@ class FileCases(Case):
         )
         assert len(sandbox.files.list("many")) == 2500
 
+    def test_a_large_file_that_changes_while_it_is_read(self, sandbox: Sandbox) -> None:
+        """There is an end to it, and nothing that was never in the file."""
+        code = """
+import threading, time
+over = time.monotonic() + 60
+def change():
+    while time.monotonic() < over:
+        with open('changing', 'wb') as file:
+            for _ in range(30): file.write(b'x' * 100_000)
+threading.Thread(target=change, daemon=True).start()
+"""
+        sandbox.run_code(code)
+        for _ in range(20):
+            assert set(sandbox.files.read_bytes("changing")) <= set(b"x")
+        sandbox.run_code("over = 0")
+
     def test_make_move_remove(self, sandbox: Sandbox) -> None:
         files = sandbox.files
         files.mkdir("m/one/two")

@@ -220,6 +220,7 @@ class LifetimeCases(Case):
         box.create_context("second")
         box.run_code("two = 2", context="second")
         box.files.write("kept.txt", "here")
+        box.files.write("large", "a" * 3_000_000)
         id = box.detach(60)
         with pytest.raises(SandboxClosedError):
             box.run_code("1")
@@ -231,6 +232,7 @@ class LifetimeCases(Case):
             "    print(box.run_code('kept + 1').text, box.files.read('kept.txt'))\n"
             "    print(box.run_code('two', context='second').text)\n"
             "    print(box.commands.run('echo ok').stdout)\n"
+            "    print(box.files.read('large').count('a'))\n"
         )
         ran = subprocess.run(
             [sys.executable, "-c", code, id],
@@ -239,7 +241,7 @@ class LifetimeCases(Case):
             timeout=60,
             check=False,
         )
-        assert ran.stdout.split() == ["42", "here", "2", "ok"], ran.stderr
+        assert ran.stdout.split() == ["42", "here", "2", "ok", "3000000"], ran.stderr
         with pytest.raises(SandboxNotFoundError):
             Sandbox.from_id(id)
 
