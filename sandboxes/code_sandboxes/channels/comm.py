@@ -79,11 +79,15 @@ class CommPipe:
 
     # on the client's thread -------------------------------------------------------------
     def _take(self, message: Mapping[str, Any]) -> None:
+        try:
+            self._understand(message)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._gone(f"it broke the protocol: {error}")
+
+    def _understand(self, message: Mapping[str, Any]) -> None:
         content = message["content"]
         kind = message["header"]["msg_type"]
-        if kind == "shutdown_reply" or (
-            kind == "status" and content.get("execution_state") in DEAD
-        ):
+        if kind == "shutdown_reply" or content.get("execution_state") in DEAD:
             self._gone("the server has ended the supervisor's kernel, or it died")
         if content.get("comm_id") != self._comm:
             return

@@ -9,10 +9,12 @@ from typing import Any
 
 from ..errors import SandboxGoneError
 from ..text import printable
+from .messages import unpack
 from .remote_client import RemoteClient
 
 REST_SECONDS = 30.0
 LOST_SECONDS = 5.0  # for the server to say why a connection has ended
+MOST_ANSWER = 64 << 20  # bytes
 REFUSALS = (301, 302, 303, 401, 403)
 
 
@@ -54,8 +56,8 @@ class Server:
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with self._open(request, timeout=seconds) as response:
-                said = response.read()
-            return json.loads(said) if said else None
+                said = response.read(MOST_ANSWER)
+            return unpack(said) if said else None
         except urllib.error.HTTPError as error:
             error.close()
             why = f"answers HTTP {error.code} to {method} {path}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Mapping
@@ -15,11 +14,11 @@ import zmq
 from jupyter_client.blocking.client import BlockingKernelClient
 
 from ..errors import SandboxStartError
-from ..inside.helper import too_many_parts
 from ..inside.processes import CONTROL, STDERR
 from ..machine import Machine
 from .child import START_SECONDS, InterpreterProcess
 from .jupyter import JupyterChannel, ZmqWaiter
+from .messages import unpack
 
 MOST_MESSAGE = 64 << 20  # bytes: the kernel may be hostile; its connection is cut for more
 MOST_QUEUED = 16  # messages that are held here; the others wait in the kernel
@@ -86,17 +85,6 @@ class KernelProcess:
         self._listening.set()
         if self.channel is not None:
             self.channel.died(why)
-
-
-def unpack(data: bytes) -> Any:
-    """A part of a message.
-
-    Raises:
-        ValueError: it is no JSON, or would take many times its size.
-    """
-    if too_many_parts(bytes(data)):
-        raise ValueError("a message has too many values")
-    return json.loads(data)
 
 
 def connect(machine: Machine, name: str, info: Mapping[str, Any]) -> JupyterChannel:

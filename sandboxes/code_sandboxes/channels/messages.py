@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..events import Ask, Clear, Display, Event, ExecutionError, Output
+from ..inside.helper import too_many_parts
 from ..text import shortened
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -68,3 +69,14 @@ def ask_of(id: str, prompt: str) -> Ask:
         case {"kind": "input", "payload": dict(payload)}:
             return Ask(id, "input", payload, len(prompt))
     return Ask(id, "input", {"prompt": prompt, "password": False}, len(prompt))
+
+
+def unpack(data: bytes) -> Any:
+    """A part of a message.
+
+    Raises:
+        ValueError: it is no JSON, or would take many times its size.
+    """
+    if too_many_parts(bytes(data)):
+        raise ValueError("a message has too many values")
+    return json.loads(data)

@@ -21,6 +21,7 @@ from websocket import WebSocketException
 from ..errors import SandboxStartError
 from ..inside.sent import HEARD
 from ..text import printable
+from .bounded import Refused, TooLargeError, refusal
 from .websocket import CLOSE_SECONDS, Client
 
 READY_SECONDS = 60.0
@@ -179,6 +180,8 @@ class RemoteClient(Client):
 
             def note(_: Any, error: object) -> None:
                 self._error = str(error)
+                if isinstance(error, TooLargeError):
+                    self._pass_on(Refused(self._error), 0)
 
             app.on_error = note
             # its own validation, in Python, takes 0.4 s a megabyte; json validates anyway
@@ -201,16 +204,21 @@ class RemoteClient(Client):
         self._acknowledge(app)
         # text comes as bytes, unless it is validated; a binary message begins with a small number
         text = isinstance(message, str) or message[:1] == b"{"
-        said = json.loads(message) if text else deserialize_msg_from_ws_default(message)
-        channel = said["channel"]
+        said = refusal(message)
+        if said is None:
+            said = json.loads(message) if text else deserialize_msg_from_ws_default(message)
+        self._pass_on(said, len(message))
+        while self._iopub_msg_queue.qsize() > MOST_QUEUED and not self.stopping:
+            time.sleep(0.001)  # the server waits with us: the kernel may send without end
+
+    def _pass_on(self, said: dict[str, Any], size: int) -> None:
+        channel = said.get("channel", "iopub")
         if channel == "iopub" and self.heard is not None:
             self.heard(said)
         elif channel in CHANNELS:
-            said["size"] = len(message)
+            said["size"] = size
             getattr(self, f"_{channel}_msg_queue").put_nowait(said)
             self._message_received.set()
-        while self._iopub_msg_queue.qsize() > MOST_QUEUED and not self.stopping:
-            time.sleep(0.001)  # the server waits with us: the kernel may send without end
 
     def free(self) -> None:
         """Close this process's descriptor, without a word to the server."""

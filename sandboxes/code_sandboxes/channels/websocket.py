@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
 import threading
@@ -19,6 +18,8 @@ from websocket import WebSocketException
 
 from ..errors import SandboxGoneError, SandboxStartError
 from ..text import printable
+from .bounded import bound, refusal
+from .messages import unpack
 
 REST_SECONDS = 30.0
 CLOSE_SECONDS = 1.0
@@ -111,12 +112,18 @@ class Client(KernelWebSocketClient):  # type: ignore[misc,unused-ignore]
     def _on_open(self, app: Any) -> None:
         self._acknowledge(app)
         self._raw = app.sock.sock if app.sock is not None else None
+        if app.sock is not None:
+            bound(app.sock)
         super()._on_open(app)
 
     def _on_message(self, app: Any, message: Any) -> None:
         self._acknowledge(app)
         # what was not validated comes as bytes; a binary message begins with a small number
         text = isinstance(message, bytes) and message[:1] == b"{"
+        if (refused := refusal(message)) is not None:
+            self._iopub_msg_queue.put_nowait(refused)
+            self._message_received.set()
+            return
         super()._on_message(app, message.decode() if text else message)
         most, queued = self.most_queued, self._iopub_msg_queue.qsize
         while most is not None and queued() > most and not self.stopping:
@@ -168,7 +175,7 @@ class Server:
         request = urllib.request.Request(f"{self.url}/api/kernels", headers=headers)
         try:
             with self._open(request, timeout=REST_SECONDS) as response:
-                listed = json.loads(response.read(MOST_ANSWER))
+                listed = unpack(response.read(MOST_ANSWER))
             return {str(found["name"]): str(found["id"]) for found in listed}
         except (OSError, HTTPException, ValueError, TypeError, KeyError) as error:
             raise SandboxGoneError(printable(f"GET /api/kernels: {error}")) from error

@@ -19,7 +19,7 @@ from time import monotonic, sleep
 from types import SimpleNamespace
 
 from . import helper
-from .kernel import MARK, KernelWorld, adjust
+from .kernel import MARK, KernelWorld, adjust, limit
 from .place import machine, move_in
 from .rawoutput import RawOutput
 from .sent import Sent, asking
@@ -232,6 +232,7 @@ def main(
     world = ForeignWorld(shell)
     raw = own_streams(world)
     adjust(SimpleNamespace(shell=shell, kernel=shell.kernel), raw)
+    limit(shell.kernel.session)
     helper.world = world
     shell.events.register("post_run_cell", world.drain)  # after what `adjust` has registered
     for owner, name in (
