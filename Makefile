@@ -39,7 +39,7 @@ venv: .venv/.stamp ## make .venv with everything that development needs
 test: lint types ## lint, type checks and all tests; PYTEST_ARGS='-k files' for a part
 	@.venv/bin/python -m pytest $(PYTEST_ARGS) --ignore=$(PAGE)
 	@# alone: a browser takes a container's new network for a change of its own
-	@.venv/bin/python -m pytest $(PYTEST_ARGS) -n 0 $(PAGE) || [ $$? -eq 5 ]
+	@.venv/bin/python -m pytest $(PYTEST_ARGS) -n 2 --dist load $(PAGE) || [ $$? -eq 5 ]
 
 lint: .venv/.stamp ## ruff
 	@.venv/bin/ruff check .

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ pytest.register_assert_rewrite("code_sandboxes.testing")
 SCALE = int(os.environ.get("CODE_SANDBOXES_SOAK", "10"))
 # a job in the background ignores it, and its children would: those that tests interrupt, too
 signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # see there
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -35,6 +37,6 @@ def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         path = tmp_path_factory.mktemp("state")
         patch.setenv("CODE_SANDBOXES_HOME", str(path))
-        roots = [str(Path(__file__).parents[1] / "sandboxes")]
-        patch.setenv("PYTHONPATH", ":".join(roots))
+        roots = [Path(__file__).parents[1] / "sandboxes", Path(__file__).parent / "no_grammar"]
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, roots)))
         yield path

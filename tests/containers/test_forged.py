@@ -14,6 +14,7 @@ class TestForgedInContainer(ForgedCases):
     """What no code of ours has sent."""
 
     variant = "local-docker"
+    sample = 2  # `make soak` has all
 
 
 @pytest.mark.skipif(not CREATE.supported, reason=CREATE.reason)
@@ -21,4 +22,4 @@ class TestFloodsOfContainer(FloodCases):
     """Too much of it."""
 
     variant = "local-docker"
-    sample = 4  # `make soak` has all
+    sample = 6

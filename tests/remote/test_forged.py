@@ -41,6 +41,8 @@ class Remote:
 class TestForgedInRemoteKernel(Remote, ForgedCases):
     """What no code of ours has sent."""
 
+    sample = 2  # `make soak` has all
+
     def test_no_comet_is_left(self) -> None:
         """See ForgedCases."""
         pytest.skip("the orphans of a server's kernels are that machine's, not the sandbox's")
@@ -49,7 +51,7 @@ class TestForgedInRemoteKernel(Remote, ForgedCases):
 class TestFloodsOfRemoteKernel(Remote, FloodCases):
     """Too much of it."""
 
-    sample = 4  # `make soak` has all
+    sample = 6
 
 
 TEXT, CONTINUED, LAST = 0x01, 0x00, 0x80
