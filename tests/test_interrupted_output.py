@@ -67,6 +67,11 @@ while time.monotonic() < until:
     except KeyboardInterrupt:
         came += 1
 assert came > 200, came
+signal.setitimer(signal.ITIMER_REAL, 0)
+for _ in range(1000):  # ipykernel's own flush only queues the sending
+    sent = []
+    wait_until_sent(publisher, first=lambda: publisher.schedule(lambda: sent.append(1)))
+    assert sent
 done = threading.Event()
 publisher.schedule(done.set)
 assert done.wait(5), f"the publisher stands still after {came} interrupts"

@@ -10,6 +10,7 @@ import io
 import sys
 import threading
 from _thread import allocate_lock
+from collections.abc import Callable
 from time import monotonic
 
 from .rawoutput import RawOutput
@@ -87,15 +88,31 @@ def wait_for_shown(pub_thread: Any) -> None:
     pub_thread.send_multipart = send_multipart
 
 
-def wait_until_sent(publisher: Any, seconds: float = PATIENCE) -> None:
+def nothing() -> None:
+    """Do not do anything first."""
+
+
+def wait_until_sent(
+    publisher: Any, seconds: float = PATIENCE, first: Callable[[], None] = nothing
+) -> None:
     """Until the publishing thread has sent what was queued so far.
 
     With a lock, not an Event: that is left locked where an interrupt cuts its `wait` in two, and
     the publishing thread would then wait for it for ever.
+
+    Args:
+        publisher: the thread.
+        seconds: for how long, at most.
+        first: what it is to do before; what that sends is queued, too.
     """
     sent = allocate_lock()
     sent.acquire()
-    publisher.schedule(sent.release)
+
+    def do() -> None:
+        first()
+        publisher.schedule(sent.release)
+
+    publisher.schedule(do)
     sent.acquire(timeout=seconds)
 
 
@@ -111,8 +128,7 @@ def flush_for_good(stream: Any) -> None:
         if threading.current_thread() is publisher.thread:
             stream._flush()
         else:
-            publisher.schedule(stream._flush)
-            wait_until_sent(publisher)
+            wait_until_sent(publisher, first=stream._flush)
 
     stream.flush = flush
 
