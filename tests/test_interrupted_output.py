@@ -42,28 +42,45 @@ assert numbers == list(range(numbers[-1] + 1)), "lost"
 
 WAITING = """
 import queue, signal, threading, time
-from code_sandboxes.inside.streams import wait_until_sent
+from collections import deque
+from code_sandboxes.inside.streams import schedule_always, wait_until_sent
+
+class Wake(queue.SimpleQueue):
+    def send(self, _):
+        self.put(None)
 
 class Publisher:
     def __init__(self):
-        self.jobs = queue.SimpleQueue()
-        threading.Thread(target=self.work, daemon=True).start()
+        self._events, self._event_pipe, self.ran_in = deque(), Wake(), set()
+        self.thread = threading.Thread(target=self.work, daemon=True)
+        self.thread.start()
     def work(self):
         while True:
-            self.jobs.get()()
-    def schedule(self, job):
-        self.jobs.put(job)
+            self._event_pipe.get()
+            while self._events:
+                self._events.popleft()()
+    def stop(self):
+        pass
+    def schedule(self, job):  # as ipykernel's
+        if self.thread.is_alive():
+            self._events.append(job)
+            self._event_pipe.send(b"")
+        else:
+            job()
+    def note(self):
+        self.ran_in.add(threading.get_ident())
 
 def interrupt(*_):
     raise KeyboardInterrupt
 
 publisher, came, until = Publisher(), 0, time.monotonic() + 3
+schedule_always(publisher)
 signal.signal(signal.SIGALRM, interrupt)
 while time.monotonic() < until:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.00001 + came % 97 * 0.000003)
         while True:
-            wait_until_sent(publisher)
+            wait_until_sent(publisher, first=publisher.note)
     except KeyboardInterrupt:
         came += 1
 assert came > 200, came
@@ -74,6 +91,7 @@ for _ in range(1000):  # ipykernel's own flush only queues the sending
     assert sent
 done = threading.Event()
 publisher.schedule(done.set)
+assert publisher.ran_in == {publisher.thread.ident}, "two threads send"
 assert done.wait(5), f"the publisher stands still after {came} interrupts"
 """
 

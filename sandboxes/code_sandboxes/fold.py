@@ -93,7 +93,7 @@ class Fold:
 
     def __init__(self, max_output: int) -> None:
         self._most = max_output
-        self._results: list[tuple[str | None, Result]] = []
+        self._results: list[tuple[str | None, Result, int]] = []
         self._sizes = 0
         self._dropped = 0
         self._clear_next = False
@@ -125,17 +125,30 @@ class Fold:
 
     def _show(self, event: Display) -> None:
         result = Result(event.data, event.is_main)
+        texts = sum(len(value) for value in event.data.values() if isinstance(value, str))
+        size = max(texts, event.size)  # that of the whole message, as JSON
         if event.is_update:
-            self._results = [
-                (name, result if name == event.id else old) for name, old in self._results
-            ]
-            return
-        size = sum(len(value) if isinstance(value, str) else 100 for value in event.data.values())
-        if len(self._results) >= MOST_RESULTS or self._sizes + size > 10 * self._most:
+            self._update(event.id, result, size)
+        elif len(self._results) >= MOST_RESULTS or self._sizes + size > 10 * self._most:
             self._dropped += size  # a loop that displays without end must not fill the host
+        else:
+            self._sizes += size
+            self._results.append((event.id, result, size))
+
+    def _update(self, id: str | None, result: Result, size: int) -> None:
+        """Put a result in the place of those that were shown under an id."""
+        replaced = [old for name, _, old in self._results if name == id]
+        if not replaced:
             return
-        self._sizes += size
-        self._results.append((event.id, result))
+        if self._sizes - sum(replaced) + size > 10 * self._most:
+            self._dropped += size
+            return
+        self._sizes += size - sum(replaced)
+        shares = iter((size, *[0] * len(replaced)))  # it is one, however often it is shown
+        self._results = [
+            (name, result, next(shares)) if name == id else (name, old, its)
+            for name, old, its in self._results
+        ]
 
     def _clear(self) -> None:
         self._kept = Kept(self._most)
@@ -154,7 +167,7 @@ class Fold:
         return ExecutionResult(
             stdout=self._kept.text("stdout"),
             stderr=self._kept.text("stderr"),
-            results=[result for _, result in self._results],
+            results=[result for _, result, _ in self._results],
             error=error,
             execution_count=self.done.execution_count,
             dropped=self.dropped,

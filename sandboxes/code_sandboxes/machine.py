@@ -11,10 +11,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from .answer import Answer
 from .ctrl_c import Whole
-from .errors import SandboxExpiredError, SandboxGoneError, SandboxStartError, from_inside
+from .errors import SandboxExpiredError, SandboxGoneError, SandboxStartError
 from .inside.mux import Mux
-from .inside.stream import DATA, END, MESSAGE, RESET, Stream, StreamLost
+from .inside.stream import Stream, StreamLost
 from .kernel import Pipe, Wakeable
 from .text import printable
 
@@ -185,40 +186,12 @@ class Machine:
             on_data: takes the bytes as they come, and gives their credit back.
             on_open: is given the stream, to send a body.
         """
-        future: Future[Any] = Future()
-        pieces: list[memoryview] = []
-
-        def push(stream: Stream, kind: int, lane: int, payload: Any) -> None:
-            if kind == DATA:
-                if on_data is not None:
-                    on_data(stream, bytes(payload))
-                else:
-                    pieces.append(payload)
-                    stream.taken(len(payload))
-            elif future.done():
-                return
-            elif kind == MESSAGE and "error" in payload:
-                path = arguments.get("path")
-                future.set_exception(self._error(payload["error"], path))
-            elif kind == MESSAGE and "ok" in payload:
-                future.set_result(b"".join(pieces) if pieces else payload["ok"])
-            elif kind in (RESET, END):
-                future.set_exception(self.loss())
-
-        stream = self.open(push, op, views=True, **arguments)
+        answer = Answer(arguments.get("path"), self.loss, on_data)
+        stream = self.open(answer.push, op, views=True, **arguments)
         if on_open is not None:
             with suppress(StreamLost):  # the answer, or the loss, is in the future
                 on_open(stream)
-        return future
-
-    @staticmethod
-    def _error(said: Any, path: str | None) -> Exception:
-        if isinstance(said, list) and len(said) == 3:
-            name, number, text = said
-            return from_inside(
-                str(name), number if isinstance(number, int) else None, str(text), path
-            )
-        return SandboxGoneError("the supervisor sent an answer that makes no sense")
+        return answer.future
 
     def close(self) -> None:
         """Hang up. The supervisor ends, unless it was told to detach."""

@@ -452,3 +452,28 @@ def test_packages_are_the_sandboxs_own(server: JupyterServer) -> None:
         assert box.commands.run(["python", "-c", "import ipykernel"]).success  # and the server's
         ran = box.run_code("%pip --version", timeout=60)
         assert where in ran.stdout or ran.success
+
+
+@pytest.mark.parametrize("after", [0.1, 0.3, 0.8])
+def test_ctrl_c_while_it_is_made(server: JupyterServer, after: float) -> None:
+    """It does not wait for the kernel that is started beside."""
+    code = f"""
+import os, signal, sys, threading, time
+import code_sandboxes.variants.remote_jupyter, code_sandboxes.channels.remote
+from code_sandboxes import Sandbox
+threading.Timer({after}, os.kill, (os.getpid(), signal.SIGINT)).start()
+began = time.monotonic()
+try:
+    Sandbox.create("remote-jupyter", server_url=sys.argv[1], token=sys.argv[2])
+    time.sleep(5)
+except KeyboardInterrupt:
+    print(time.monotonic() - began)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, server.url, server.token],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert float(done.stdout) < 15, done.stderr
+    assert eventually(lambda: server.kernels() == [], 20)

@@ -23,7 +23,7 @@ from .kernel import MARK, KernelWorld, adjust, limit
 from .place import machine, move_in
 from .rawoutput import RawOutput
 from .sent import Sent, asking
-from .streams import wait_until_sent
+from .streams import schedule_always, wait_until_sent
 from .textio import Writer
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
@@ -229,6 +229,7 @@ def main(
         sys.path[:] = [*sys.path[:1], *added, *(p for p in sys.path[1:] if p not in added)]
     elif site.ENABLE_USER_SITE and (users := site.getusersitepackages()) not in sys.path:
         sys.path.append(users)  # where pip may install, and has not yet
+    schedule_always(shell.kernel.iopub_thread)
     world = ForeignWorld(shell)
     raw = own_streams(world)
     adjust(SimpleNamespace(shell=shell, kernel=shell.kernel), raw)

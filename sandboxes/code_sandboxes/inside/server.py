@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 4 << 20  # bytes that may wait for the host; more stays with the kernel
 QUEUE = 16  # messages that may wait for us: ZeroMQ's own is 1,000, however large they are
+MOST_MESSAGE = 256 << 20  # bytes: code and answers of the host, quoted; tornado's own is 10 MiB
 RCVHWM = 24  # ZeroMQ's number
 
 # 0.9 s of import, and 20 ms, for parts of JSON schemas that no schema of Jupyter uses
@@ -68,6 +69,7 @@ def application(socket: str, token: str, kernels: str) -> ServerApp:
     app = ServerApp.instance()
     app.external_connection_dir, app.allow_external_kernels = kernels, True
     app.kernel_websocket_connection_class = connection_class()
+    app.tornado_settings = {"websocket_max_message_size": MOST_MESSAGE}
     flags = [f"--ServerApp.sock={socket}", f"--IdentityProvider.token={token}"]
     flags += ["--ServerApp.allow_remote_access=True", "--ServerApp.open_browser=False"]
     flags += ["--ServerApp.terminals_enabled=False", "--ServerApp.log_level=WARN"]

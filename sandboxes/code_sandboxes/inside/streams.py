@@ -11,6 +11,9 @@ import sys
 import threading
 from _thread import allocate_lock
 from collections.abc import Callable
+
+# by name: code that replaces the module's must not replace ours
+from os import getpid
 from time import monotonic
 
 from .rawoutput import RawOutput
@@ -36,6 +39,7 @@ def own_streams(raw_outputs: list[int]) -> list[RawOutput]:
     """
     raw = []
     streams: list[Any] = [sys.stdout, sys.stderr]
+    schedule_always(streams[0].pub_thread)
     for number, (end, stream) in enumerate(zip(raw_outputs, streams, strict=True), 1):
         flush_for_good(stream)
         wait_for_reader(stream)
@@ -86,6 +90,29 @@ def wait_for_shown(pub_thread: Any) -> None:
                 wait_until_sent(pub_thread)
 
     pub_thread.send_multipart = send_multipart
+
+
+def schedule_always(publisher: Any) -> None:
+    """Have the publishing thread take jobs without a look whether it lives.
+
+    That look is `Thread.is_alive()`. Where an interrupt cuts it in two, Python takes the thread
+    for dead from then on, and the main thread would send over the same socket at the same time.
+    """
+    pid, over, stop = getpid(), False, publisher.stop
+
+    def stop_for_good() -> None:
+        nonlocal over
+        over = True
+        stop()
+
+    def schedule(job: Callable[[], None]) -> None:
+        if over or getpid() != pid:
+            job()
+        else:
+            publisher._events.append(job)
+            publisher._event_pipe.send(b"")
+
+    publisher.stop, publisher.schedule = stop_for_good, schedule
 
 
 def nothing() -> None:

@@ -275,3 +275,16 @@ display(Bundle())
                 if isinstance(event, Output)
             )
             assert seen == 300_001  # streaming delivers all of it
+
+    def test_large_results_are_bounded_and_counted(self) -> None:
+        """JSON counts, and what takes the place of something shown before."""
+        json = "for i in range(20): display({'application/json': ['y' * 100_000]}, raw=True)"
+        first = "for i in range(20): display({'text/plain': 'x'}, raw=True, display_id=str(i))\n"
+        text = "{'text/plain': 'x' * 100_000}, raw=True, display_id=str(i), update=True"
+        with self.create(max_output=50_000) as box:
+            for code in (json, f"{first}for i in range(20): display({text})"):
+                ran = box.run_code(f"from IPython.display import display\n{code}")
+                assert ran.success, ran
+                shown = [result.text or result.json[0] for result in ran.results]
+                assert 3 * 100_000 < sum(map(len, shown)) <= 500_000
+                assert ran.dropped >= 1_500_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import threading
@@ -118,6 +119,14 @@ threading.Thread(target=change, daemon=True).start()
         for _ in range(20):
             assert set(sandbox.files.read_bytes("changing")) <= set(b"x")
         sandbox.run_code("over = 0")
+
+    def test_what_memory_cannot_hold_is_not_read(self, sandbox: Sandbox) -> None:
+        sandbox.run_code("open('sparse', 'wb').truncate(1 << 31)")
+        with pytest.raises(FileError) as failed:
+            sandbox.files.read_bytes("sparse")
+        assert failed.value.errno == errno.EFBIG
+        assert "download" in str(failed.value)
+        sandbox.files.remove("sparse")
 
     def test_make_move_remove(self, sandbox: Sandbox) -> None:
         files = sandbox.files

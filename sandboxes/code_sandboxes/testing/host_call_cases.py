@@ -12,6 +12,8 @@ from code_sandboxes import Ask, ConfigurationError, Output, Sandbox
 
 from .base import Case, Stopwatch
 
+LARGE = 11_000_000  # bytes; many a server takes 10 MiB
+
 
 class HostCallCases(Case):
     """`stdin=` and `host_functions=`."""
@@ -21,6 +23,13 @@ class HostCallCases(Case):
         assert ran.text == "'name? me'"
         ran = sandbox.run_code("import getpass; getpass.getpass('secret? ')", stdin=str.upper)
         assert ran.text == "'SECRET? '" or ran.error is not None
+
+    def test_a_large_answer(self, sandbox: Sandbox) -> None:
+        sandbox.run_code("kept = 'kept'")
+        offer = {"large": lambda: "x" * LARGE}
+        ran = sandbox.run_code("len(large())", host_functions=offer, timeout=60)
+        assert ran.text == str(LARGE), ran
+        assert sandbox.run_code("kept").text == "'kept'"
 
     def test_input_without_an_answer(self, sandbox: Sandbox) -> None:
         ran = sandbox.run_code("input()")

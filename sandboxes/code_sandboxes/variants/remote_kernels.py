@@ -134,11 +134,15 @@ class Kernels:
         for client in self._clients:
             client.drop()
 
-    def let_go(self) -> None:
-        """Close all connections; kernels that nobody has used yet are ended."""
+    def end_spare(self) -> None:
+        """End the kernel that nobody has used yet, once it has started: a second, mostly."""
         if self._spare is not None:
             with suppress(SandboxError, OSError):
                 self.delete(self.take()[0])
+
+    def let_go(self) -> None:
+        """Close all connections; kernels that nobody has used yet are ended."""
+        self.end_spare()
         for client in self._clients:
             client.stop_channels()
         for thread in self._deleting:
@@ -150,6 +154,7 @@ class Kernels:
 
     def end(self) -> None:
         """Have the server end all of them."""
+        self.end_spare()  # first: of a kernel that was deleted meanwhile, nobody says a word
         for kernel in list(self._ids):
             self.delete(kernel)
         self.let_go()
