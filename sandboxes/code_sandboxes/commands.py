@@ -143,8 +143,6 @@ class Commands:
 def start(core: Core, command: str | Sequence[str], **options: Any) -> Command:
     """A command whose input, if there is any, follows its start."""
     stdin = options.pop("stdin")
-    if not isinstance(command, str):
-        command = list(command)
     data = stdin.encode() if isinstance(stdin, str) else stdin
     made = core.command(command, stdin=data is not None, **options)
     if data is not None:

@@ -171,7 +171,9 @@ def configure(config: SandboxConfig | None, keywords: Mapping[str, Any]) -> Sand
     Raises:
         ConfigurationError: a field is given twice, or has a value that cannot be.
     """
-    base = config or SandboxConfig()
+    base = SandboxConfig() if config is None else config
+    if not isinstance(base, SandboxConfig):
+        raise ConfigurationError(f"config is a SandboxConfig, not {type(base).__name__}")
     given = {_KEYWORDS.get(name, name): value for name, value in keywords.items()}
     for name in _MEGABYTES & set(given):
         size = given.pop(name)

@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
 from . import records, registry
+from .checks import check_callback, command_of, context_name, functions_of
 from .config import DETACHED_LIFETIME, SandboxConfig, check_timeout, configure
 from .contexts import Interpreter, Turn
 from .ctrl_c import Whole
@@ -105,7 +106,7 @@ class Core:
         """Start a sandbox."""
         settings = configure(config, keywords)
         registry.refuse_unsupported(variant, settings)
-        functions = check_functions(host_functions)
+        functions = functions_of(host_functions)
         id = f"sb-{uuid.uuid4().hex[:12]}"
         kind = registry.variant_class(variant)(settings, id)  # type: ignore[call-arg]
         core = None
@@ -199,7 +200,7 @@ class Core:
         Raises:
             ConfigurationError: there is no such context.
         """
-        name = context.name if isinstance(context, Context) else context or MAIN
+        name = MAIN if context is None else context_name(context)
         if name == MAIN:
             return self._add(MAIN)
         if name not in self._interpreters:
@@ -212,7 +213,7 @@ class Core:
         self.machine.cwd  # noqa: B018 - raises where the sandbox is closed
         with self._closing:
             self._numbering += 1
-            name = name or f"context-{self._numbering}"
+            name = f"context-{self._numbering}" if name is None else context_name(name)
             if not name.replace("-", "").replace("_", "").isalnum() or len(name) > 40:
                 raise ConfigurationError(
                     f"a context's name is letters, digits, - and _, not {name!r}"
@@ -228,8 +229,8 @@ class Core:
 
     def close_context(self, context: Context | str) -> None:
         """End its interpreter."""
-        interpreter = self.interpreter(context)
-        name = context.name if isinstance(context, Context) else context
+        name = context_name(context)
+        interpreter = self.interpreter(name)
         if name == MAIN:
             raise ConfigurationError("the default context lives as long as the sandbox; restart it")
         del self._interpreters[name]
@@ -254,7 +255,8 @@ class Core:
         self.machine.cwd  # noqa: B018 - raises where the sandbox is closed
         if not isinstance(code, str):
             raise ConfigurationError(f"code is a string, not {type(code).__name__}")
-        offered = self.host_functions | check_functions(host_functions)
+        check_callback("stdin", stdin)
+        offered = self.host_functions | functions_of(host_functions)
         interpreter = self.interpreter(context)
         if interpreter in answering.get():
             raise ConfigurationError(
@@ -280,24 +282,14 @@ class Core:
 
     def command(
         self,
-        command: str | list[str] | tuple[str, ...],
+        command: str | Sequence[str],
         *,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
         stdin: bool = False,
     ) -> Command:
         """A command, not started."""
-        spec: dict[str, Any] = {"cwd": cwd, "env": dict(env or {}), "stdin": stdin}
-        if isinstance(command, str):
-            spec["shell"] = command
-        else:
-            spec["argv"] = list(command)
-            if not spec["argv"] or not all(isinstance(part, str) for part in command):
-                raise ConfigurationError(
-                    "a command is a string for the shell, or a list of strings"
-                )
-        if any("\0" in part for part in (spec.get("argv") or [command])):
-            raise ConfigurationError("a command holds no NUL character")
+        spec = command_of(command, env) | {"cwd": cwd, "stdin": stdin}
         return Command(self.machine, **spec)
 
     # the end --------------------------------------------------------------------------
@@ -374,20 +366,6 @@ class Core:
         with suppress(Exception):  # the interpreter may be shutting down: then no thread starts
             if not self.closed and not sys.is_finalizing():
                 self.end("forgotten")
-
-
-def check_functions(
-    functions: Mapping[str, Callable[..., Any]] | None,
-) -> dict[str, Callable[..., Any]]:
-    """Host functions by name.
-
-    Raises:
-        ConfigurationError: a name is no identifier, or a value cannot be called.
-    """
-    for name, function in (functions or {}).items():
-        if not name.isidentifier() or not callable(function):
-            raise ConfigurationError(f"host_functions maps names to functions; not {name!r}")
-    return dict(functions or {})
 
 
 def within(wanted: float | None, left: float) -> float:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .checks import check_callback
 from .events import Clear, Display, Done, Event, ExecutionError, Output, Started, StreamName
 from .models import CommandResult, ExecutionResult, OutputMessage, Result
 
@@ -224,6 +225,8 @@ class Callbacks:
     """Who is to be called with which line, and when."""
 
     def __init__(self, on_stdout: OnOutput | None, on_stderr: OnOutput | None) -> None:
+        check_callback("on_stdout", on_stdout)
+        check_callback("on_stderr", on_stderr)
         wanted: dict[StreamName, OnOutput | None] = {"stdout": on_stdout, "stderr": on_stderr}
         self._wanted = {name: call for name, call in wanted.items() if call is not None}
         self._lines = {name: Lines(error=name == "stderr") for name in self._wanted}

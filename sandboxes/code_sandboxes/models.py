@@ -202,7 +202,13 @@ class CommandResult:
         return self
 
     def __repr__(self) -> str:
-        return _repr(self, exit_code=self.exit_code, stdout=self.stdout, stderr=self.stderr)
+        return _repr(
+            self,
+            exit_code=self.exit_code,
+            stdout=self.stdout,
+            stderr=self.stderr,
+            error=self.error,
+        )
 
     def __str__(self) -> str:
         pieces = (self.stdout, self.stderr, str(self.error) if self.error else "")

@@ -29,6 +29,7 @@ class Files:
     def __init__(self, home: str, cwd: str, *, rooted: bool) -> None:
         self.root = os.path.realpath(home) if rooted else "/"
         self.cwd = os.path.realpath(cwd)
+        self._unfinished: set[str] = set()  # names that no listing shows
 
     def parts(self, path: str) -> list[str]:
         """The components of `path` below the root."""
@@ -129,6 +130,7 @@ class Files:
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
                 mode = stat.S_IMODE(status.st_mode)
             temporary = f".{os.urandom(8).hex()}.part"
+            self._unfinished.add(temporary)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptor = os.open(temporary, flags, 0o666, dir_fd=parent)
             try:
@@ -141,6 +143,8 @@ class Files:
                 with suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=parent)
                 raise
+            finally:
+                self._unfinished.discard(temporary)
 
     def stat(self, path: str) -> dict[str, Any]:
         """What is known of a path; of a link, not of what it leads to."""
@@ -169,6 +173,8 @@ class Files:
         with os.scandir(directory) as scanned:
             found = sorted(scanned, key=lambda entry: entry.name)
         for entry in found:
+            if entry.name in self._unfinished:
+                continue
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:

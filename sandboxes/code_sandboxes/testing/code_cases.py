@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,6 +26,19 @@ PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
     "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
+
+WRONG: dict[str, Callable[[Any], object]] = {
+    "functions": lambda box: box.run_code("1", host_functions=["a"]),
+    "name-of-function": lambda box: box.run_code("1", host_functions={1: len}),
+    "keyword": lambda box: box.run_code("1", host_functions={"for": len}),
+    "callback": lambda box: box.run_code("1", on_stdout=5),
+    "stdin": lambda box: box.run_code("1", stdin="text"),
+    "context": lambda box: box.run_code("1", context=[]),
+    "new-context": lambda box: box.create_context(5),
+    "closed-context": lambda box: box.close_context(None),
+    "command": lambda box: box.commands.run(None),
+    "variables": lambda box: box.commands.run("true", env={"A": 5}),
+}
 
 
 class CodeCases(Case):
@@ -288,3 +302,10 @@ display(Bundle())
                 shown = [result.text or result.json[0] for result in ran.results]
                 assert 3 * 100_000 < sum(map(len, shown)) <= 500_000
                 assert ran.dropped >= 1_500_000
+
+    @pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
+    def test_what_makes_no_sense_is_refused(
+        self, sandbox: Sandbox, call: Callable[[Any], object]
+    ) -> None:
+        with pytest.raises(ConfigurationError):
+            call(sandbox)

@@ -128,6 +128,18 @@ threading.Thread(target=change, daemon=True).start()
         assert "download" in str(failed.value)
         sandbox.files.remove("sparse")
 
+    def test_an_unfinished_file_is_not_listed(self, sandbox: Sandbox) -> None:
+        sandbox.files.mkdir("listed")
+        writing = threading.Thread(
+            target=sandbox.files.write, args=("listed/whole", b"x" * 20_000_000)
+        )
+        writing.start()
+        seen = {entry.name for entry in sandbox.files.list("listed")}
+        while writing.is_alive():
+            seen |= {entry.name for entry in sandbox.files.list("listed")}
+        writing.join()
+        assert seen <= {"whole"}
+
     def test_make_move_remove(self, sandbox: Sandbox) -> None:
         files = sandbox.files
         files.mkdir("m/one/two")
