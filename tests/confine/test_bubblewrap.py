@@ -14,6 +14,7 @@ import pytest
 from code_sandboxes.confine import arguments
 from code_sandboxes.confine.bubblewrap import kill, wrap
 from code_sandboxes.errors import UnsupportedError
+from code_sandboxes.testing.base import eventually
 from confine.running import confined, needs_confinement, needs_root
 
 pytestmark = needs_confinement
@@ -47,14 +48,6 @@ def running(mark: str) -> list[int]:
         except OSError:
             pass
     return found
-
-
-def came_up(mark: str) -> bool:
-    """While a process takes its new program in, the system has no arguments to show for it."""
-    until = time.monotonic() + 5
-    while not running(mark) and time.monotonic() < until:
-        time.sleep(0.01)
-    return bool(running(mark))
 
 
 def gone(mark: str) -> bool:
@@ -205,7 +198,8 @@ sys.stdin.read()
 """
     process = start([sys.executable, "-I", "-c", code], home)
     assert process.stdout and process.stdout.readline() == "1\n"
-    assert came_up(mark)
+    # while a process takes its new program in, the system has no arguments to show for it
+    assert eventually(lambda: running(mark), 5)
     process.stdin.close()  # type: ignore[union-attr]
     assert process.wait(10) == 0
     assert gone(mark)

@@ -11,10 +11,10 @@ from ..errors import SandboxGoneError
 from ..text import printable
 from .messages import unpack
 from .remote_client import RemoteClient
+from .websocket import MOST_ANSWER
 
 REST_SECONDS = 30.0
 LOST_SECONDS = 5.0  # for the server to say why a connection has ended
-MOST_ANSWER = 64 << 20  # bytes
 REFUSALS = (301, 302, 303, 401, 403)
 
 

@@ -130,21 +130,27 @@ class Files:
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
                 mode = stat.S_IMODE(status.st_mode)
             temporary = f".{os.urandom(8).hex()}.part"
-            self._unfinished.add(temporary)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            descriptor = os.open(temporary, flags, 0o666, dir_fd=parent)
-            try:
-                with os.fdopen(descriptor, "wb", 0) as file:
-                    yield file
-                    if mode is not None:
-                        os.fchmod(file.fileno(), mode)
-                os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    os.unlink(temporary, dir_fd=parent)
-                raise
-            finally:
-                self._unfinished.discard(temporary)
+            with self._unlisted(temporary):
+                descriptor = os.open(temporary, flags, 0o666, dir_fd=parent)
+                try:
+                    with os.fdopen(descriptor, "wb", 0) as file:
+                        yield file
+                        if mode is not None:
+                            os.fchmod(file.fileno(), mode)
+                    os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+                except BaseException:
+                    with suppress(FileNotFoundError):
+                        os.unlink(temporary, dir_fd=parent)
+                    raise
+
+    @contextmanager
+    def _unlisted(self, name: str) -> Iterator[None]:
+        self._unfinished.add(name)
+        try:
+            yield
+        finally:
+            self._unfinished.discard(name)
 
     def stat(self, path: str) -> dict[str, Any]:
         """What is known of a path; of a link, not of what it leads to."""

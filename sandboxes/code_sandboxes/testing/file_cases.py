@@ -115,6 +115,7 @@ def change():
             for _ in range(30): file.write(b'x' * 100_000)
 threading.Thread(target=change, daemon=True).start()
 """
+        sandbox.files.write("changing", "x")  # what is read first must be there
         sandbox.run_code(code)
         for _ in range(20):
             assert set(sandbox.files.read_bytes("changing")) <= set(b"x")
