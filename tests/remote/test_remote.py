@@ -443,6 +443,30 @@ time.sleep(600)
     assert not os.path.exists(home)
 
 
+@pytest.mark.slow
+def test_an_owner_killed_while_a_kernel_starts_leaves_none(server: JupyterServer) -> None:
+    """Not even those that it has not used yet, or has just begun to delete."""
+    code = """
+import json, os, signal, sys, time
+from code_sandboxes import Sandbox
+from code_sandboxes.channels.remote_client import RemoteClient
+from code_sandboxes.variants.remote_kernels import Kernels
+box = Sandbox.create("remote-jupyter", **json.loads(sys.argv[1]))
+box.run_code("1")
+dying = {"connect": (Kernels, "connect"), "ready": (RemoteClient, "await_ready"),
+         "delete": (Kernels, "_delete_now")}[sys.argv[2]]
+setattr(*dying, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+box.restart() if sys.argv[2] == "delete" else box.run_code("1", context=box.create_context())
+time.sleep(10)
+"""
+    options = json.dumps({"server_url": server.url, "token": server.token})
+    for moment in ("connect", "ready", "delete"):
+        ended = subprocess.run([sys.executable, "-c", code, options, moment], check=False)
+        assert ended.returncode == -signal.SIGKILL
+    assert len(server.kernels()) >= 6
+    assert eventually(lambda: server.kernels() == [], 60)
+
+
 def test_packages_are_the_sandboxs_own(server: JupyterServer) -> None:
     with create(server) as box:
         found = box.run_code("import sys; sys.prefix, sys.executable").text

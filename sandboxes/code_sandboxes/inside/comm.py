@@ -53,6 +53,7 @@ class CommSupervisor(Supervisor):
         self._server, self._kernel = server, kernel
         self._line: Line | None = None  # to the owner, the last one where there is none
         self._guards: dict[int, Guard] = {}  # kernels by pid
+        self._started: set[str] = set()  # kernels' ids, guarded or not yet
         self._one_end = threading.Lock()
         self._heard = time.monotonic()
 
@@ -64,6 +65,16 @@ class CommSupervisor(Supervisor):
 
     def do_place(self, stream: Stream) -> dict[str, Any]:
         return {"ok": self.place.described()}
+
+    def do_started(self, stream: Stream, kernel: str) -> dict[str, Any]:
+        """The owner has had a kernel started: if it dies now, nobody else knows of it."""
+        self._started.add(kernel)
+        return {"ok": None}
+
+    def do_deleted(self, stream: Stream, kernel: str) -> dict[str, Any]:
+        """The owner has had it deleted."""
+        self._started.discard(kernel)
+        return {"ok": None}
 
     def do_guarded(self, stream: Stream, name: str) -> dict[str, Any]:
         """The kernel of a context that a former owner has left."""
@@ -170,8 +181,7 @@ class CommSupervisor(Supervisor):
             return
         if self._line is not None:
             self._line.tell({"end": True})  # first, or it were the death of an interpreter
-        kernels = {guard.pid: guard.kernel for guard in list(self._guards.values())}
-        for pid in (*kernels, os.getpid()):
+        for pid in (*self._guards, os.getpid()):
             kill_tree(pid, with_root=pid != os.getpid())
         kill_marked(self.place.id)
         os.chdir("/")
@@ -179,7 +189,7 @@ class CommSupervisor(Supervisor):
         if self._line is not None:
             self._line.tell({"finished": True})  # `close` is silent where the owner was first
         if delete and self._server is not None:
-            for kernel in (*kernels.values(), self._kernel):
+            for kernel in (*self._started - {self._kernel}, self._kernel):
                 delete_kernel(*self._server, kernel)
 
 

@@ -153,6 +153,7 @@ class RemoteJupyter:
         from ..channels.remote_kernel import RemoteKernel, find_kept, move_in
 
         assert self._kernels is not None
+        self._kernels.report_to(machine)
         kept, raw = name in machine.kept, None
         if kept:
             machine.kept.remove(name)

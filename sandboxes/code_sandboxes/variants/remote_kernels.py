@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..channels.jupyter_server import Server
     from ..channels.remote_client import RemoteClient
 
+    from ..machine import Machine
+
     Ready = tuple[str, RemoteClient]  # a kernel's id, and a connection to it
 
 LAUNCH = "KERNEL_"
@@ -41,6 +43,19 @@ class Kernels:
         self._clients: list[RemoteClient] = []
         self._spare: Future[Ready] | None = None
         self._deleting: list[threading.Thread] = []
+        self._machine: Machine | None = None
+
+    def report_to(self, machine: Machine) -> None:
+        """Have the supervisor know which there are: it ends them if this process is killed."""
+        if self._machine is None:
+            self._machine = machine
+            for kernel in self.known():
+                self._report("started", kernel)
+
+    def _report(self, what: str, kernel: str) -> None:
+        if self._machine is not None:
+            with suppress(SandboxGoneError):
+                self._machine.call(what, kernel=kernel)
 
     def add(self, kernel: str) -> str:
         """One that is there.
@@ -51,6 +66,7 @@ class Kernels:
         if not kernel.replace("-", "").isalnum():  # it becomes part of an address
             raise SandboxStartError("the server sent what is no id of a kernel")
         self._ids.add(kernel)
+        self._report("started", kernel)
         return kernel
 
     def known(self) -> list[str]:
@@ -123,11 +139,14 @@ class Kernels:
         for pause in (*PAUSES, None):
             try:
                 self._server.ask("DELETE", f"/api/kernels/{kernel}")
-                return
+                break
             except SandboxGoneError as error:
-                if (status_of(error) or 0) < 500 or pause is None:
-                    return  # it is gone already, or the server is
+                if pause is None:
+                    return  # the supervisor tries once more, at its own end
+                if (status_of(error) or 0) < 500:
+                    break  # it is gone already, or the server is
             time.sleep(pause)  # a kernel that is just being restarted cannot be deleted
+        self._report("deleted", kernel)
 
     def drop(self) -> None:
         """Lose all connections: each is made again."""
