@@ -14,7 +14,6 @@ from ..errors import SandboxError, SandboxGoneError, SandboxStartError, Unsuppor
 if TYPE_CHECKING:
     from ..channels.jupyter_server import Server
     from ..channels.remote_client import RemoteClient
-
     from ..machine import Machine
 
     Ready = tuple[str, RemoteClient]  # a kernel's id, and a connection to it
