@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import threading
+
+# what the module signal does above these, names as enums, takes ten times as long
+from _signal import SIGINT, getsignal, signal
 from types import FrameType
 from typing import Any, Self
 
@@ -33,10 +35,10 @@ class Whole:
         self._before: Any = None
         self._came: FrameType | None = None
         if threading.current_thread() is threading.main_thread():
-            handler = signal.getsignal(signal.SIGINT)
+            handler = getsignal(SIGINT)
             if callable(handler) and getattr(handler, "__func__", None) is not Whole._note:
                 self._before = handler
-                signal.signal(signal.SIGINT, self._note)
+                signal(SIGINT, self._note)
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -48,6 +50,6 @@ class Whole:
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+            signal(SIGINT, self._before)
             if self._came is not None:
-                self._before(signal.SIGINT, self._came)
+                self._before(SIGINT, self._came)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 # seconds that code has to end, interrupted and killed: within two, the caller has control again
@@ -18,6 +17,9 @@ class Step(Enum):
     GIVE_UP = "give up"
 
 
+STEPS = tuple(Step)
+
+
 @dataclass
 class Deadline:
     """What to do when; told of the time, never asking for it."""
@@ -27,7 +29,7 @@ class Deadline:
     expired: bool = False
     _until: float | None = None
     _asked_at: float | None = None
-    _steps: deque[Step] = field(default_factory=lambda: deque(Step))
+    _taken: int = 0  # steps
 
     def started(self, now: float) -> None:
         """The clock runs from here."""
@@ -46,7 +48,7 @@ class Deadline:
 
     def left(self, now: float) -> float | None:
         """Seconds until the next step is due; None: nothing is."""
-        if self._until is None or self._asked_at is not None or not self._steps:
+        if self._until is None or self._asked_at is not None or self._taken == len(STEPS):
             return None
         return max(0.0, self._until - now)
 
@@ -59,7 +61,8 @@ class Deadline:
 
     def next_step(self, now: float) -> Step | None:
         """The next step, whatever the time."""
-        step = self._steps.popleft() if self._steps else None
+        step = STEPS[self._taken] if self._taken < len(STEPS) else None
+        self._taken += step is not None
         grace = self.grace if step is Step.INTERRUPT else LAST_GRACE
         self._until, self._asked_at = now + grace, None
         return step

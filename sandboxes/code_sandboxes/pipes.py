@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from .inside.stream import write_all
 
-PIECE = 1 << 18
+PIECE, LESS = 1 << 18, 1 << 16  # bytes that are read at once; a large buffer is costly to make
 PIPE = 1 << 20
 MOST_ERRORS = 2000  # bytes
 
@@ -53,12 +53,15 @@ class ChildPipe:
         assert self.child.stdin is not None
         assert self.child.stdout is not None
         self._in, self._out = self.child.stdin, self.child.stdout
+        self._wanted = LESS
         for end in (self._in, self._out):
             widen(end.fileno())
 
     def read(self) -> bytes:
         """See Pipe."""
-        return os.read(self._out.fileno(), PIECE)
+        data = os.read(self._out.fileno(), self._wanted)
+        self._wanted = PIECE if len(data) >= LESS else LESS
+        return data
 
     def write(self, *parts: bytes | memoryview) -> None:
         """See Pipe."""

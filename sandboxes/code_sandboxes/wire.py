@@ -17,7 +17,10 @@ SUPERVISOR = (
     *("start", "forkserver", "stream", "mux", "proctable"),
     *("files", "processes", "services", "supervisor"),
 )
-INTERPRETER = ("helper", "rawoutput", "whole", "textio", "shown", "cell", "report", "worker")
+INTERPRETER = (
+    *("helper", "rawoutput", "whole", "textio", "shown", "cell", "report"),
+    *("host", "worker"),
+)
 KERNEL = ("helper", "rawoutput", "report", "streams", "interrupts", "preloaded", "kernel")
 # in the kernels of a server that is not ours
 IN_A_KERNEL = (*SUPERVISOR, "place", "line", "guard", "comm")

@@ -94,6 +94,16 @@ def kill_tree(
         bury(root)
 
 
+def may_have_dead() -> bool:
+    """Whether a child waits for its burial; True where the system does not say."""
+    if not hasattr(os, "waitid"):
+        return True
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # there are none
+        return False
+
+
 def bury(session: int) -> None:
     """Wait for the dead orphans of a session: they count as processes until somebody has.
 

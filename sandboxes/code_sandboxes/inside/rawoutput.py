@@ -41,6 +41,8 @@ class RawOutput:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._lock = threading.Lock()
         os.set_blocking(reading, False)
+        self._poll = select.poll()
+        self._poll.register(reading, select.POLLIN)
         threading.Thread(target=self._pump, daemon=True).start()
 
     def settle(self) -> None:
@@ -51,7 +53,7 @@ class RawOutput:
         """
         taken = PIECE
         with self._whole, self._lock:
-            while taken < MOST and (size := self._take()):
+            while taken < MOST and self._poll.poll(0) and (size := self._take()):
                 taken += size
 
     def _take(self) -> int:
@@ -63,9 +65,8 @@ class RawOutput:
         return 0
 
     def _pump(self) -> None:
-        poll = select.poll()
+        poll, taken = select.poll(), 0  # its own: another thread may ask the other one
         poll.register(self._reading, select.POLLIN)
-        taken = 0
         while True:
             poll.poll()
             if taken < PIECE:  # else it comes so fast that the writer waits for us

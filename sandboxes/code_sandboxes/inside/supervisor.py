@@ -18,7 +18,7 @@ from functools import partial
 
 from .forkserver import ForkServer
 from .mux import Mux
-from .proctable import adopt_orphans, kill_children, kill_tree, table
+from .proctable import adopt_orphans, kill_children, kill_tree, may_have_dead, table
 from .services import Services
 from .stream import Stream, write_all
 
@@ -131,6 +131,9 @@ class Supervisor(Services):
         dead: set[int] = set()
         while True:
             time.sleep(1)
+            if not may_have_dead():  # a table of all processes takes milliseconds
+                dead = set()
+                continue
             known = self.processes.keys() | {self.forks.pid if self.forks else 0}
             found = {
                 pid

@@ -52,6 +52,7 @@ class Writer(io.TextIOBase):
         self._lock = threading.RLock()
         self._wanted: SimpleQueue[None] = SimpleQueue()
         self._flusher = False  # whether it runs
+        self._telling = False  # whether text is on its way that is not pending any more
 
     @property
     def buffer(self) -> io.RawIOBase:
@@ -102,14 +103,18 @@ class Writer(io.TextIOBase):
             self.flush()
 
     def flush(self) -> None:
-        if getpid() != self._pid:
+        if not (self._size or self._telling) or getpid() != self._pid:
             return
         with self._whole, self._lock:
+            self._telling = True  # first: whoever finds nothing pending has to wait for us
             text = "".join(self._pending)
             self._pending.clear()
             self._size, self._last = 0, monotonic()
-            for at in range(0, len(text), PIECE):
-                self._tell(out=text[at : at + PIECE], stream=self.name)
+            try:
+                for at in range(0, len(text), PIECE):
+                    self._tell(out=text[at : at + PIECE], stream=self.name)
+            finally:
+                self._telling = False
 
     def before_text(self) -> None:
         """Called before a batch of text; the worker puts its own here."""

@@ -6,25 +6,22 @@ import ast
 import builtins
 import linecache
 import os
-import socket
 import sys
 import threading
-from _queue import SimpleQueue  # without the rest of queue, which takes 1 ms
+from _signal import SIGINT, signal  # without the names as enums, which take ten times as long
 from collections.abc import Mapping
 from contextlib import suppress
 
 # by name: code that replaces the module's must not replace ours
-from json import dumps, loads
 from os import getpid
-from signal import SIGINT, signal
 from types import CodeType, ModuleType
 
 from . import helper, shown
 from .cell import parsed
+from .host import Host
 from .rawoutput import RawOutput
 from .report import exit_status, report
 from .textio import Writer
-from .whole import Whole
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -33,59 +30,7 @@ if TYPE_CHECKING:
 
 
 CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the 10 ms that the import takes
-MOST_EVENT = 60 << 20  # bytes of an event: the host takes little more
 AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-
-
-class Host:
-    """The other end of the control socket."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._socket = socket.socket(fileno=descriptor)
-        self._send, self._sending = self._socket.sendall, threading.Lock()
-        self.whole = Whole()
-        self._answers: dict[int, SimpleQueue[dict[str, Any]]] = {}
-        self._asked = 0
-        self.pid = getpid()
-        self.runs: SimpleQueue[dict[str, Any]] = SimpleQueue()
-
-    def tell(self, **event: Any) -> None:
-        if getpid() != self.pid:  # a forked child must not speak for us
-            return
-        data = dumps(event).encode() + b"\n"
-        if len(data) > MOST_EVENT or helper.too_many_parts(data):
-            most = f"{MOST_EVENT} bytes and {helper.MOST_PARTS} values"
-            raise ValueError(f"a result is at most {most} of JSON")
-        with self.whole, self._sending:  # half a line would be the end of us
-            self._send(data)
-
-    def ask(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        if getpid() != self.pid:
-            raise RuntimeError("only the interpreter itself can ask the host, not a forked child")
-        with self._sending:
-            self._asked += 1
-            number = self._asked
-        answers = self._answers[number] = SimpleQueue()
-        try:
-            self.tell(ask=number, kind=kind, payload=payload)
-            return answers.get()
-        finally:
-            del self._answers[number]
-
-    def listen(self) -> None:
-        with suppress(OSError), self._socket.makefile("rb") as lines:
-            for line in lines:
-                message = loads(line)
-                if "reply" not in message:
-                    self.runs.put(message)
-                elif waiting := self._answers.get(message["reply"]):
-                    waiting.put(message)
-        os._exit(1)  # the supervisor is gone, or has let go of us
-
-    def after_fork(self) -> None:
-        """In a child: our socket is the parent's, plain output is the child's own."""
-        self._socket.close()
-        self._sending = threading.Lock()
 
 
 class Worker:
@@ -191,7 +136,8 @@ class Worker:
             if value is not None and not code.rstrip().endswith(";"):
                 self.names["_"] = value
                 if bundle := shown.bundle(value):
-                    self.tell(display=bundle, main=True)
+                    self.flush()
+                    self.host.tell_with_next(display=bundle, main=True)
 
     def _evaluate(self, code: CodeType) -> Any:
         if not code.co_flags & CO_COROUTINE:
