@@ -60,7 +60,7 @@ soak: .venv/.stamp ## the long runs in full: 200 sandboxes, 200 MB of output, lo
 	@CODE_SANDBOXES_SOAK=200 .venv/bin/python -m pytest --timeout 900 \
 		tests/test_soak.py tests/test_properties.py tests/test_conformance.py \
 		tests/remote/test_conformance.py tests/remote/test_forged.py \
-		tests/containers/test_forged.py tests/datalayer
+		tests/containers/test_conformance.py tests/containers/test_forged.py tests/datalayer
 
 clean: ## remove environments, caches and what examples made
 	@rm -rf .venv .venv-demo .venv-playground build dist demo-output bench-output \

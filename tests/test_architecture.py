@@ -74,11 +74,13 @@ CATCHES_EVERYTHING: dict[str, str] = {
     "code_sandboxes/inside/helper.py::preview": "the user's own __repr__",
     "code_sandboxes/inside/helper.py::size": "the user's own __len__",
     "code_sandboxes/inside/kernel.py::answer_always.do_execute": "it becomes the reply",
+    "code_sandboxes/inside/kernel.py::serve": "the user's own signal handler",
     "code_sandboxes/inside/report.py::report": "the user's own __str__",
     "code_sandboxes/inside/report.py::shorten_traceback": "the user's own exception class",
     "code_sandboxes/inside/shown.py::_attempt": "the user's own _repr_html_ and its like",
     "code_sandboxes/inside/shown.py::_has_anything": "the user's own __getattr__",
     "code_sandboxes/inside/worker.py::Worker._evaluate": "the user's own coroutine",
+    "code_sandboxes/inside/worker.py::main": "the user's own signal handler",
     "code_sandboxes/inside/worker.py::Worker.run": "the user's code: it becomes an event",
 }
 

@@ -195,6 +195,7 @@ class Machine:
 
     def close(self) -> None:
         """Hang up. The supervisor ends, unless it was told to detach."""
+        self._broken = self._broken or "it was terminated or detached here, meanwhile"
         self.pipe.close()
         if threading.current_thread() is not self._reader:
             self._reader.join(5)

@@ -196,7 +196,7 @@ class Sandbox:
             on_stdout, on_stderr: called with each whole line, while the code runs. What they
                 raise interrupts the code and propagates.
             stdin: answers `input(prompt)`.
-            host_functions: functions for this execution, beside the sandbox's own.
+            host_functions: for this execution, beside the sandbox's own; they replace variables.
 
         Raises:
             SandboxClosedError, SandboxGoneError: there is no sandbox any more.

@@ -14,7 +14,7 @@ class TestDatalayerRuntime(Conformance):
     """Runtimes whose file system and Python are their own."""
 
     variant = "datalayer-runtime"
-    sample = 5  # the rest is remote-jupyter's; `make soak` has all
+    sample = 7  # the rest is remote-jupyter's; `make soak` has all
     owner_death_seconds = 40.0  # 20 s of silence, and the time that ending takes
     short_lifetime = 8.0  # which begins before the machine does
     options: ClassVar[dict[str, Any]] = {}

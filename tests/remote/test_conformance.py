@@ -24,7 +24,7 @@ class TestRemoteJupyter(Conformance):
     """Kernels of a server that somebody else runs."""
 
     variant = "remote-jupyter"
-    sample = 2  # `make soak` has all
+    sample = 3  # `make soak` has all
     owner_death_seconds = 40.0  # 20 s of silence, and the time that ending takes
     options: ClassVar[dict[str, Any]] = {}
 

@@ -205,6 +205,18 @@ def watch(control: int) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def serve(app: Any) -> None:
+    """Run the kernel's loop, past what a signal handler of the user's own raises between cells."""
+    run = app.start
+    while True:
+        try:
+            run()
+            return
+        except Exception as error:  # noqa: BLE001 - the user's own signal handler
+            os.write(2, report(error)[2].encode("utf-8", "backslashreplace"))
+            run = app.io_loop.start
+
+
 def main(control: int, *raw_outputs: int, connection: dict[str, Any]) -> None:
     """Run a kernel until it is killed; says when it listens."""
     from ipykernel.kernelapp import IPKernelApp
@@ -222,4 +234,4 @@ def main(control: int, *raw_outputs: int, connection: dict[str, Any]) -> None:
     adjust(app, own_streams(list(raw_outputs)))
     limit(app.session)
     os.write(control, b'{"ready": true}\n')
-    app.start()
+    serve(app)

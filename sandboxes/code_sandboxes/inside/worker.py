@@ -137,7 +137,9 @@ class Worker:
                 self.names["_"] = value
                 if bundle := shown.bundle(value):
                     self.flush()
-                    self.host.tell_with_next(display=bundle, main=True)
+                    drawing = "matplotlib.pyplot" in sys.modules  # figures take their time
+                    tell = self.host.tell if drawing else self.host.tell_with_next
+                    tell(display=bundle, main=True)
 
     def _evaluate(self, code: CodeType) -> Any:
         if not code.co_flags & CO_COROUTINE:
@@ -182,3 +184,5 @@ def main(control: int, *raw_outputs: int) -> None:
             worker.run(host.runs.get())
         except KeyboardInterrupt:
             continue  # it came between two executions
+        except Exception as error:  # noqa: BLE001 - a signal handler of the user's own, likewise
+            os.write(2, report(error)[2].encode("utf-8", "backslashreplace"))
