@@ -10,10 +10,10 @@ import builtins
 import re
 import sys
 import types
+from _signal import SIGURG
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from json import dumps, loads  # by name: code that replaces the module's must not replace ours
-from signal import SIGURG
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ ANSWER = "application/vnd.code-sandboxes.answer+json"
 # how the code of a silent request begins; its argument is a string, as JSON writes it
 CALL = "__import__('sys').modules['_code_sandboxes.helper'].serve("
 # the signal for "interrupt, unless SIGINT has come through"; it harms nobody who does not know it
-AGAIN = SIGURG
+AGAIN: int = SIGURG
 MOST_ASKED = 16 << 20  # bytes of one request to the host
 PREVIEW = 200
 MOST_PARTS = 2_000_000  # values of one message: each takes up to a hundred bytes once it is parsed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _signal as signal  # without the names as enums, which take a millisecond
 import os
-import signal
 import sys
 import threading
 import time

@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Callable, Mapping
 
-from . import helper
+from . import cell, helper
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -139,8 +139,14 @@ def _getpass(module: Any) -> None:
     module.getpass = lambda prompt="Password: ", stream=None: helper.read_line(prompt, True)
 
 
+def _linecache(module: Any) -> None:
+    module.cache.update(cell.kept)
+    cell.kept.clear()
+
+
 HOOKS: dict[str, Callable[[Any], None]] = {
     "getpass": _getpass,
+    "linecache": _linecache,
     "matplotlib": _matplotlib,
     "matplotlib.pyplot": _pyplot,
     "IPython.core.display_functions": _ipython_display,

@@ -6,9 +6,8 @@ Its byte stream is the lease: end of file ends the whole tree, unless the owner 
 
 from __future__ import annotations
 
+import _signal as signal  # without the names as enums, which take a millisecond
 import os
-import signal
-import socket
 import threading
 import time
 from _queue import SimpleQueue  # without the rest of queue, which takes 1 ms
@@ -25,6 +24,7 @@ from .stream import Stream, write_all
 AT_ONCE = 1 << 16  # bytes that are read at once: more would not stay in the processor's cache
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
+    import socket
     from typing import Any
 
     from .stream import Held
@@ -81,6 +81,8 @@ class Supervisor(Services):
         self.detached = self.vacant = True
         self.expire_in(max_lifetime)
         if not os.path.exists(path):
+            import socket  # 4 ms that a start need not pay
+
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(path)
             os.chmod(path, 0o600)
