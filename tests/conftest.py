@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("code_sandboxes.testing")
-# what takes minutes begins first: begun last, it would have one processor work and the others wait
-FIRST = ("datalayer", "containers", "remote", "test_conformance.py", "playground", "test_soak.py")
 SCALE = int(os.environ.get("CODE_SANDBOXES_SOAK", "10"))
 # a job in the background ignores it, and its children would: those that tests interrupt, too
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,12 +30,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         gone = set(left_out)
         items[:] = [item for item in items if item not in gone]
-    items.sort(key=_turn)
-
-
-def _turn(item: pytest.Item) -> int:
-    home = item.path.relative_to(Path(__file__).parent).parts[0]
-    return FIRST.index(home) if home in FIRST else len(FIRST)
 
 
 @pytest.fixture(scope="session", autouse=True)
