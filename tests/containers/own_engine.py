@@ -139,6 +139,18 @@ class OwnEngine:
         finally:
             api.close()
 
+    def clear(self) -> None:
+        """Remove all of them: what a failed test leaves is not the next one's."""
+        from docker.errors import APIError
+
+        left, api = self.containers(), self.api()
+        try:
+            for found in left:
+                with suppress(APIError):  # it is being removed
+                    api.remove_container(found["Id"], force=True)
+        finally:
+            api.close()
+
     def pid_of(self, container: str) -> int:
         """The number that PID 1 of a container has on this machine."""
         api = self.api()

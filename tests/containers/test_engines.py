@@ -42,7 +42,10 @@ def there(own: OwnEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnEngine
     yield own
     if not own.answers():
         own.start()
-    assert own.containers() == []
+    try:
+        assert own.containers() == []
+    finally:
+        own.clear()
 
 
 def detached() -> str:
@@ -102,7 +105,7 @@ def test_the_engine_ends(there: OwnEngine, number: int) -> None:
     found, threads = at_once(
         lambda: sandbox.run_code(code), lambda: sandbox.commands.run("echo said; sleep 60")
     )
-    time.sleep(1)
+    time.sleep(2)
     watch = Stopwatch()
     there.signal(number)
     for thread in threads:
