@@ -51,10 +51,7 @@ def running(mark: str) -> list[int]:
 
 
 def gone(mark: str) -> bool:
-    until = time.monotonic() + 5
-    while running(mark) and time.monotonic() < until:
-        time.sleep(0.01)
-    return not running(mark)
+    return eventually(lambda: not running(mark), 5)
 
 
 def test_files_of_a_writable_directory(home: str) -> None:

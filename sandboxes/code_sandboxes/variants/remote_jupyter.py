@@ -37,8 +37,8 @@ class RemoteJupyter:
     A connection that is cut is made again within 20 s, and nothing is lost by it: the code goes
     on meanwhile. A server that was restarted or has ended a kernel is told apart at once.
 
-    The token is never recorded: `Sandbox.from_id` takes the one that this process has used for
-    the server, else that of the environment, ``JUPYTER_TOKEN``.
+    The token is never recorded: `Sandbox.from_id` takes this process's, or ``JUPYTER_TOKEN``'s.
+
     What it cannot: where the server does not describe itself beside its kernels' connection files
     (a gateway, a Hub), a sandbox that ends without its owner (its lifetime is over, its owner was
     killed) leaves idle kernels, since only the server can end them: have it cull those. A server
