@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
-from . import records, registry
+from . import keeping, records, registry
 from .checks import check_callback, command_of, context_name, functions_of
 from .config import DETACHED_LIFETIME, SandboxConfig, check_timeout, configure
 from .contexts import Interpreter, Turn
@@ -70,6 +71,7 @@ class Core:
         host_functions: Mapping[str, Callable[..., Any]],
         *,
         fresh: bool,
+        restoring: keeping.Restoring | None = None,
     ) -> None:
         self.variant, self.id = variant, id
         self.config: SandboxConfig = variant.config
@@ -82,9 +84,11 @@ class Core:
         self._numbering = 0
         try:
             self._machine = Machine(pipe, variant.diagnosis)
-            if fresh:
+            if fresh and restoring is None:
                 self._add(MAIN).warm()  # while the supervisor starts
             kept = self._machine.wait_ready()
+            if restoring is not None:
+                restoring.put_files(self._machine)
             self._machine.kept = [] if fresh else kept
         except BaseException:
             self.closed = "never started"
@@ -109,13 +113,16 @@ class Core:
         functions = functions_of(host_functions)
         id = f"sb-{uuid.uuid4().hex[:12]}"
         kind = registry.variant_class(variant)(settings, id)  # type: ignore[call-arg]
+        restoring = keeping.restoring(kind)
         core = None
         try:
-            core = cls(kind, kind.provision(), id, functions, fresh=True)
+            core = cls(kind, kind.provision(), id, functions, fresh=True, restoring=restoring)
             core._machine.set_lifetime(
                 kind.time_left() if isinstance(kind, Hosted) else settings.max_lifetime
             )
             records.write(core.record())
+            if restoring is not None:
+                restoring.put_variables(core)
         except BaseException:  # no state directory, or Ctrl-C at any moment
             with Whole():
                 if core is not None:
@@ -123,6 +130,8 @@ class Core:
                 else:
                     kind.stop()
             raise
+        for trouble in restoring.troubles if restoring is not None else ():
+            warnings.warn(trouble, RuntimeWarning, stacklevel=3)
         return core
 
     @classmethod
@@ -212,8 +221,7 @@ class Core:
         """A further interpreter; it starts in the background."""
         self.machine.cwd  # noqa: B018 - raises where the sandbox is closed
         with self._closing:
-            self._numbering += 1
-            name = f"context-{self._numbering}" if name is None else context_name(name)
+            name = self._new_name() if name is None else context_name(name)
             if not name.replace("-", "").replace("_", "").isalnum() or len(name) > 40:
                 raise ConfigurationError(
                     f"a context's name is letters, digits, - and _, not {name!r}"
@@ -222,6 +230,12 @@ class Core:
                 raise ConfigurationError(f"there is a context {name!r} already")
             self._add(name).warm()
         return Context(name)
+
+    def _new_name(self) -> str:
+        while True:  # a snapshot may have brought some
+            self._numbering += 1
+            if (name := f"context-{self._numbering}") not in self._interpreters:
+                return name
 
     def contexts(self) -> list[Context]:
         """All of them, the default one first."""

@@ -70,12 +70,6 @@ class FileCalls:
 
         return self._core.machine.call("write", path=checked(path), on_open=send)
 
-    def pour(self, path: str) -> tuple[Future[None], Stream]:
-        """A file to write in pieces: post them to the stream, end it, await the future."""
-        opened: list[Stream] = []
-        future = self._core.machine.call("write", path=checked(path), on_open=opened.append)
-        return future, opened[0]
-
 
 def checked(path: str) -> str:
     """`path`, if it can be one.

@@ -10,11 +10,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from . import transfer
+from . import bulk, transfer
 from .core import Core
 from .file_calls import Data, FileCalls, Progress, as_bytes, checked, pieces
 from .infos import FileChange, FileInfo
-from .inside.stream import Stream, StreamLost
+from .inside.stream import Stream
 
 Entries = list[FileInfo]  # `list` is a method below
 
@@ -48,28 +48,7 @@ class Files:
 
     def read_stream(self, path: str) -> Iterator[bytes]:
         """The bytes of a file, in pieces, without ever holding it whole."""
-        inbox: queue.SimpleQueue[tuple[Stream, bytes] | Future[Any]] = queue.SimpleQueue()
-        opened: list[Stream] = []
-        call = self._core.machine.call(
-            "read",
-            path=checked(path),
-            on_data=lambda stream, data: inbox.put((stream, data)),
-            on_open=opened.append,
-        )
-        call.add_done_callback(inbox.put)
-        return self._drain(inbox, opened[0])
-
-    @staticmethod
-    def _drain(
-        inbox: queue.SimpleQueue[tuple[Stream, bytes] | Future[Any]], stream: Stream
-    ) -> Iterator[bytes]:
-        try:
-            while not isinstance(item := inbox.get(), Future):
-                yield item[1]
-                item[0].taken(len(item[1]))
-            item.result()
-        finally:
-            stream.reset()
+        return bulk.pull(self._core.machine, "read", path=checked(path))
 
     def write(self, path: str, data: Data, *, encoding: str = "utf-8") -> None:
         """Write a file, whole or not at all; missing directories are made.
@@ -83,20 +62,7 @@ class Files:
         if whole is not None:
             self._calls.write(path, whole).result()
             return
-        future, stream = self._calls.pour(path)
-        try:
-            for piece in pieces(data):
-                stream.post(0, piece)
-                stream.drained().result()
-                if future.done():
-                    break  # it failed: the future says why
-            stream.post(0, b"", end=True)
-            future.result()
-        except StreamLost:
-            future.result()
-        except BaseException:
-            stream.reset()
-            raise
+        bulk.pour(self._core.machine, "write", pieces(data), path=checked(path))
 
     def list(self, path: str = ".", *, depth: int | None = 1) -> Entries:
         """The entries of a directory, sorted by name.

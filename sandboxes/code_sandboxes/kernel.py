@@ -170,9 +170,25 @@ class OwnSystem(Protocol):
         """The command that runs another one as root, if code may do so there at all."""
 
 
+ISOLATION = ("none", "confined", "container")  # each at least as strong as those before it
+
+
+@runtime_checkable
+class Keepable(Protocol):
+    """A variant whose sandboxes are kept on this machine, and start from what is kept here.
+
+    Its supervisor is told of `places`, the directories to keep: ``home``, ``variables`` (an own
+    one, for interpreters to put theirs into), and what else there is: ``packages``, ``scripts``,
+    ``data``.
+    """
+
+    isolation: str
+    """What keeps its code in, of `ISOLATION`."""
+
+
 @runtime_checkable
 class Snapshotting(Protocol):
-    """A variant whose sandboxes can be kept, to start others from (`snapshot_name`)."""
+    """A variant whose service keeps its sandboxes, to start others from (`snapshot_name`)."""
 
     def create_snapshot(self, name: str, description: str) -> Snapshot:
         """Keep what the sandbox is now; returns when that is done.

@@ -88,7 +88,7 @@ class Machine:
         except SandboxGoneError as error:  # it ended at once: `wait_ready` says why
             self._hello = Future()
             self._hello.set_exception(error)
-        self.home = self.cwd = ""
+        self.home = self.cwd = self.python = ""
         self.kept: list[str] = []  # the interpreters that a former owner left
 
     def wait_ready(self) -> list[str]:
@@ -105,7 +105,7 @@ class Machine:
         except (SandboxGoneError, TimeoutError) as error:
             why = self._diagnosis() or error
             raise SandboxStartError(f"the sandbox did not start: {why}") from error
-        self.home, self.cwd = str(hello["home"]), str(hello["cwd"])
+        self.home, self.cwd, self.python = (str(hello[n]) for n in ("home", "cwd", "python"))
         return [str(name) for name in hello["kept"]]
 
     def _read(self) -> None:

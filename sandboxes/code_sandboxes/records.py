@@ -152,7 +152,12 @@ def living() -> Iterator[Record]:
         else:
             with suppress(OSError):
                 path.unlink()
-    for part in _folder().glob("*.part"):  # its writer died before it was whole
-        writer = part.suffixes[-2].removeprefix(".")
-        if not (writer.isdecimal() and start_of(int(writer))):
+    for part in _folder().glob("*.part"):
+        if abandoned(part):
             part.unlink(missing_ok=True)
+
+
+def abandoned(part: Path) -> bool:
+    """Whether the writer of a file `*.<pid>.part` died before it was whole."""
+    writer = part.suffixes[-2].removeprefix(".")
+    return not (writer.isdecimal() and start_of(int(writer)))

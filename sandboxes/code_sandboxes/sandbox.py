@@ -309,13 +309,31 @@ class Sandbox:
     def create_snapshot(self, name: str, *, description: str = "") -> Snapshot:
         """Keep what the sandbox is now, to start others from: ``create(snapshot_name=name)``.
 
+        A local sandbox's are kept on this machine: the files of its home (and ``/data``), its own
+        packages, and the variables of every context, as soon as its code has ended. Any local
+        variant starts from them, with two exceptions, each of which is a RuntimeWarning: in one
+        that isolates its code less than the one that it was made on, or with another Python, it
+        has the files alone. What cannot be kept (a lock, a generator, a socket) is named in
+        `Snapshot.skipped`. Processes, environment variables and the system are no part of it.
+
         Args:
-            name: its name, which no other snapshot of the variant has.
+            name: its name, which no other snapshot of this machine (of a cloud: there) has.
             description: free text.
 
         Raises:
             UnsupportedError: the variant keeps no snapshots; the message says which do.
             ConfigurationError: there is one of that name.
+            ExecutionFailedError: the variables could not be had: their own code ended the
+                interpreter, or took longer than the sandbox's timeout. Nothing was kept.
+
+        Example:
+            >>> with Sandbox.create("local-eval") as sandbox:
+            ...     _ = sandbox.run_code("x = 41")
+            ...     made = sandbox.create_snapshot("doctest")
+            >>> with Sandbox.create("local-eval", snapshot_name="doctest") as sandbox:
+            ...     sandbox.run_code("x + 1").text
+            '42'
+            >>> Sandbox.delete_snapshot("doctest")
         """
         return snapshots.create(self._core, name, description)
 
@@ -328,6 +346,7 @@ class Sandbox:
 
         Raises:
             UnsupportedError: that variant keeps no snapshots.
+            CloudError: its service cannot be asked; without `variant`, that is a RuntimeWarning.
         """
         return snapshots.listed(variant)
 

@@ -1,19 +1,17 @@
-"""Snapshots of sandboxes: made, listed and removed by the variants that keep them."""
+"""Snapshots of sandboxes: made, listed and removed, here or by the service that keeps them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable
+from functools import partial
 
+from . import keeping, store
 from .core import Core
-from .errors import (
-    ConfigurationError,
-    MissingExtraError,
-    SnapshotNotFoundError,
-    UnsupportedError,
-)
+from .errors import CloudError, ConfigurationError, SnapshotNotFoundError, UnsupportedError
 from .infos import Snapshot
-from .kernel import Snapshotting, Variant
-from .registry import refusal, that_can, variant_class
+from .kernel import Keepable, Snapshotting
+from .registry import hosts, refusal, variant_class
 
 MOST_NAME = 100
 
@@ -30,14 +28,22 @@ def create(core: Core, name: str, description: str) -> Snapshot:
         raise ConfigurationError(f"description is text, not {description!r}")
     core.machine.cwd  # noqa: B018 - raises where the sandbox is closed, gone or paused
     variant = core.variant
-    if not isinstance(variant, Snapshotting):
+    if isinstance(variant, Snapshotting):
+        return variant.create_snapshot(name, description)
+    if not isinstance(variant, Keepable):
         raise UnsupportedError(refusal(variant.name, "snapshots"))
-    return variant.create_snapshot(name, description)
+    return keeping.take(core, name, description)
 
 
 def listed(variant: str | None) -> list[Snapshot]:
-    """The snapshots of one variant, or of all that keep any and can be started here."""
-    return [found for kind in _keepers(variant) for found in kind.list_snapshots()]
+    """The snapshots of one variant; without one, of this machine and of every service.
+
+    A service that cannot be asked is a RuntimeWarning, where it is one of several.
+    """
+    found, troubles = _all(variant)
+    for trouble in troubles:
+        warnings.warn(str(trouble), RuntimeWarning, stacklevel=3)
+    return [kept for kept, _ in found]
 
 
 def delete(name: str, variant: str | None) -> None:
@@ -46,17 +52,18 @@ def delete(name: str, variant: str | None) -> None:
     Raises:
         SnapshotNotFoundError: there is none.
         ConfigurationError: several variants have one of that name.
+        CloudError: it is not on this machine, and a service cannot be asked.
     """
     check_name(name)
-    found = []
-    for kind in _keepers(variant):
-        if any(name in (kept.name, kept.id) for kept in kind.list_snapshots()):
-            found.append(kind)
+    known, troubles = _all(variant)
+    found = [(kept, remove) for kept, remove in known if name in (kept.name, kept.id)]
+    if not found and troubles:
+        raise troubles[0]
     if not found:
         raise SnapshotNotFoundError(f"no snapshot {name!r}; `Sandbox.list_snapshots()` shows all")
-    if len(found) > 1:
+    if len({kept.variant for kept, _ in found}) > 1:
         raise ConfigurationError(f"several variants have a snapshot {name!r}: say variant=")
-    found[0].delete_snapshot(name)
+    found[0][1]()
 
 
 def check_name(name: str) -> None:
@@ -67,15 +74,27 @@ def check_name(name: str) -> None:
         raise ConfigurationError(f"a snapshot's name has at most {MOST_NAME} characters")
 
 
-def _keepers(variant: str | None) -> Iterator[type[Snapshotting]]:
-    for name in [variant] if variant is not None else that_can("snapshots"):
-        try:
-            kind: type[Variant] = variant_class(name)
-        except MissingExtraError:
-            if variant is not None:
-                raise
-            continue
+Removable = tuple[Snapshot, Callable[[], None]]
+
+
+def _all(variant: str | None) -> tuple[list[Removable], list[CloudError]]:
+    """Snapshots, and how each is removed; and why a service could not be asked."""
+    found: list[Removable] = []
+    troubles: list[CloudError] = []
+    kinds = hosts() if variant is None else [variant_class(variant)]
+    for kind in kinds:
         if isinstance(kind, Snapshotting):
-            yield kind
-        elif variant is not None:
-            raise UnsupportedError(refusal(name, "snapshots"))
+            try:
+                there = kind.list_snapshots()
+            except CloudError as error:
+                if variant is not None:
+                    raise
+                troubles.append(error)
+            else:
+                found += [(kept, partial(kind.delete_snapshot, kept.id)) for kept in there]
+    if variant is not None and not isinstance(kinds[0], Keepable | Snapshotting):
+        raise UnsupportedError(refusal(variant, "snapshots"))
+    for local in store.listed():
+        if variant in (None, local.info.variant):
+            found.append((local.info, partial(store.delete, local)))
+    return found, troubles

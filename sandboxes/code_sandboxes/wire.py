@@ -15,13 +15,22 @@ INSIDE = Path(__file__).parent / "inside"
 # each is executed where it is first imported
 SUPERVISOR = (
     *("start", "forkserver", "stream", "mux", "proctable"),
-    *("files", "processes", "services", "supervisor"),
+    *("files", "archive", "unarchive", "processes", "services", "supervisor"),
 )
 INTERPRETER = (
-    *("helper", "rawoutput", "whole", "textio", "shown", "cell", "report"),
+    *("helper", "pickled", "rawoutput", "whole", "textio", "shown", "cell", "report"),
     *("host", "worker"),
 )
-KERNEL = ("helper", "rawoutput", "report", "streams", "interrupts", "preloaded", "kernel")
+KERNEL = (
+    "helper",
+    "pickled",
+    "rawoutput",
+    "report",
+    "streams",
+    "interrupts",
+    "preloaded",
+    "kernel",
+)
 # in the kernels of a server that is not ours
 IN_A_KERNEL = (*SUPERVISOR, "place", "line", "guard", "comm")
 FOREIGN = (*KERNEL, "textio", "place", "sent", "foreign")

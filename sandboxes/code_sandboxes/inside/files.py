@@ -31,6 +31,12 @@ class Files:
         self.cwd = os.path.realpath(cwd)
         self._unfinished: set[str] = set()  # names that no listing shows
 
+    def below(self, root: str) -> Files:
+        """The same, below another directory."""
+        made = Files(root, root, rooted=True)
+        made._unfinished = self._unfinished
+        return made
+
     def parts(self, path: str) -> list[str]:
         """The components of `path` below the root."""
         if "\0" in path:

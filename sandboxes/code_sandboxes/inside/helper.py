@@ -118,6 +118,20 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} cannot leave the sandbox as JSON: {problem}")
 
 
+def do_keep(path: str) -> list[list[str]]:
+    """Write the variables to a file; those that cannot be kept, and why."""
+    from . import pickled  # with pickle, when it is wanted
+
+    return pickled.keep(path)
+
+
+def do_restore(path: str) -> None:
+    """Take them back."""
+    from . import pickled
+
+    pickled.told(pickled.restore, path)
+
+
 def do_list() -> list[dict[str, Any]]:
     """The user's variables."""
     return [

@@ -149,6 +149,14 @@ class Services:
             time.sleep(max(interval, 5 * (time.monotonic() - began)))  # big trees: 1/6 of a core
         return {"ok": None}
 
+    # snapshots --------------------------------------------------------------------
+    def do_archive(self, stream: Stream, verb: str, **options: Any) -> dict[str, Any]:
+        from . import archive  # with tarfile, when it is wanted
+
+        if verb not in ("variables", "pack", "unpack"):
+            raise ValueError(f"no verb {verb!r}")
+        return {"ok": getattr(archive, verb)(self, stream, **options)}
+
     # processes --------------------------------------------------------------------
     def do_spawn(self, stream: Stream, **spec: Any) -> None:
         spec["cwd"] = self.files.resolve(spec.get("cwd") or ".")

@@ -26,7 +26,7 @@ def main(**options: Any) -> None:
     os.close(nowhere)
     os.environ.update(options.get("env") or {})
     if options.get("own_packages"):
-        make_own_packages()
+        options["places"] |= own_packages()
     for folder in (options["cwd"], *options.get("folders", ())):
         os.makedirs(folder, mode=0o700, exist_ok=True)
     os.chdir(options["cwd"])
@@ -53,8 +53,12 @@ def become(user: int) -> None:
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: or our own /proc would be root's
 
 
-def make_own_packages() -> None:
-    """Put the user's own packages first: those that are installed later count too."""
+def own_packages() -> dict[str, str]:
+    """Put the user's own packages first: those that are installed later count too.
+
+    Returns:
+        The directories that they have.
+    """
     import site
 
     folder = site.getusersitepackages()
@@ -63,6 +67,8 @@ def make_own_packages() -> None:
         sys.path.remove(folder)
     places = (at for at, path in enumerate(sys.path) if path.endswith("-packages"))
     sys.path.insert(next(places, len(sys.path)), folder)
+    base = site.getuserbase()
+    return {"packages": folder, "scripts": f"{base}/bin", "shared": f"{base}/share"}
 
 
 def has_descriptors() -> bool:

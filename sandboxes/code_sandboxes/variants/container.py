@@ -21,6 +21,12 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 WORKSPACE, HOME = "/workspace", "/home/sandbox"  # where code starts; what is ours and the user's
 # the writable directories, all of them in memory: each one's share of `disk`
 ROOTS = {WORKSPACE: 0.4, "/data": 0.2, "/remote": 0.1, "/tmp": 0.15, HOME: 0.15}
+PLACES = {  # what a snapshot has of them
+    "home": WORKSPACE,
+    "data": "/data",
+    "remote": "/remote",
+    "variables": f"{HOME}/.variables",
+}
 MEMORY, LEAST_MEMORY = 2 << 30, 256 << 20
 MOST_DISK = 0.75  # of the memory, which it is a part of
 FILE, MOST_FILES = 4096, 100_000  # bytes for each file that may be in a directory; files, at most

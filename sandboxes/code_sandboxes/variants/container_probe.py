@@ -8,18 +8,18 @@ from ..errors import SandboxError
 from ..kernel import Capability
 from .container import LABEL
 from .engine import BUILD, IMAGE, Engine
-from .not_yet import NOT_HERE
+from .not_yet import NO_PAUSE
 
 YES = Capability(True)
 KINDS = (  # what an engine that answers makes possible
     *("create", "environment", "working_dir", "env_vars", "tags", "max_lifetime", "gpu"),
     *("memory_limit", "cpu_limit", "disk_limit", "writable_root", "runtime", "detach"),
     *("contexts", "files", "commands", "install_packages", "install_system_packages"),
-    *("network_policy=none", "network_policy=all"),
+    *("network_policy=none", "network_policy=all", "snapshots", "snapshot_name"),
 )
 NEVER = {
     "confined": Capability(False, "a container is confined as it is"),
-    **NOT_HERE,
+    **NO_PAUSE,
     "network_policy=allowlist": Capability(
         False, "an allowlist needs an egress proxy, which is not in this version"
     ),

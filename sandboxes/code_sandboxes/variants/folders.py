@@ -46,6 +46,16 @@ class Folders:
             shutil.rmtree(folders.base, ignore_errors=True)
             raise
 
+    def kept(self) -> dict[str, str]:
+        """The directories that a snapshot has, by what they are."""
+        return {
+            "home": self.home,
+            "packages": str(Path(self.venv, *site_packages_below())),
+            "scripts": f"{self.venv}/bin",
+            "shared": f"{self.venv}/share",
+            "variables": f"{self.run}/variables",
+        }
+
     def enter(self, working_dir: str | None) -> str:
         """The real path of `working_dir`, which is made below the home."""
         if not working_dir:

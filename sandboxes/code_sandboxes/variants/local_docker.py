@@ -25,6 +25,7 @@ from .attached import AttachPipe
 from .container import (
     DEFAULT_PATH,
     HOME,
+    PLACES,
     ROOTS,
     UID,
     USER,
@@ -58,6 +59,7 @@ class LocalDocker:
     """
 
     name: ClassVar[str] = "local-docker"
+    isolation = "container"
 
     def __init__(self, config: SandboxConfig, id: str) -> None:
         self.config, self._id = config, id
@@ -116,6 +118,7 @@ class LocalDocker:
             "home": WORKSPACE,
             "cwd": self._cwd,
             "folders": [KERNELS],
+            "places": PLACES,
             "rooted": False,
             "env": own,
             "own_packages": True,

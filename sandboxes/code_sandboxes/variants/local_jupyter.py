@@ -40,6 +40,7 @@ class LocalJupyter(LocalProcess):
             )
         self._kernels: dict[str, dict[str, Any]] = {}  # how each is connected to
         self.confined = config.confined or config.network_policy == "none"
+        self.isolation = "confined" if self.confined else "none"
         if self.confined and config.network_policy == "all":
             raise UnsupportedError(
                 'confined=True has no network: it goes with network_policy="none" or "inherit"'

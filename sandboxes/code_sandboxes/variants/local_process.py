@@ -18,7 +18,7 @@ from ..kernel import Capability, Pipe
 from ..pipes import ChildPipe, SocketPipe, connect_socket
 from ..wire import SUPERVISOR, boot, start_message
 from .folders import Folders
-from .not_yet import NOT_HERE
+from .not_yet import NO_PAUSE
 
 YES = Capability(True)
 MARKER = "CODE_SANDBOXES_ID"  # in the environment of everything below a supervisor
@@ -49,6 +49,8 @@ def process_capabilities(name: str) -> dict[str, Capability]:
         "detach",
         "contexts",
         "files",
+        "snapshots",
+        "snapshot_name",
     )
     can = dict.fromkeys((*kinds, "commands", "install_packages", "network_policy=all"), YES)
     return can | {
@@ -59,7 +61,7 @@ def process_capabilities(name: str) -> dict[str, Capability]:
         "runtime": Capability(False, f"{name} has no container"),
         "gpu": Capability(False, f"{name} sees the host's GPUs as they are; none can be asked for"),
         "install_system_packages": system,
-        **NOT_HERE,
+        **NO_PAUSE,
         "network_policy=allowlist": Capability(
             False, "an allowlist needs an egress proxy, which is not in this version"
         ),
@@ -75,6 +77,7 @@ class LocalProcess:
     """
 
     name: ClassVar[str]
+    isolation = "none"
     modules: ClassVar[tuple[str, ...]]
     preload: ClassVar[tuple[str, ...]] = ()
 
@@ -108,6 +111,7 @@ class LocalProcess:
             "rooted": True,
             "fork": True,
             "preload": list(self.preload),
+            "places": folders.kept(),
             "max_lifetime": self.config.max_lifetime,
             **self.supervisor_options(),
         }
