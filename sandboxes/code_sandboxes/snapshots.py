@@ -66,6 +66,12 @@ def delete(name: str, variant: str | None) -> None:
     found[0][1]()
 
 
+def refuse_name(name: str) -> None:
+    """Raise ConfigurationError for what cannot be the name of a further snapshot here."""
+    check_name(name)
+    store.refuse_second(name)
+
+
 def check_name(name: str) -> None:
     """Raise ConfigurationError for what is no name of a snapshot."""
     if not isinstance(name, str) or not name.strip() or not name.isprintable():

@@ -1,4 +1,4 @@
-"""The command line: ``code-sandboxes run | list | kill | doctor``, and what others add to it.
+"""``code-sandboxes run | list | kill | snapshot | doctor``, and what others add to it.
 
 A package adds a command by an entry point in the group ``code_sandboxes.commands``: its value is
 a function that takes the list of arguments and returns the exit status.

@@ -12,7 +12,7 @@ from ..config import NetworkPolicy
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-BUILT_IN = ("run", "list", "kill", "doctor")
+BUILT_IN = ("run", "list", "kill", "snapshot", "doctor")
 _RUN_STATUS = """\
 exit status: that of sys.exit() in the code; 0 if it succeeds, 1 for an exception, 2 for wrong
 usage or configuration, 124 if it takes too long, 130 after Ctrl-C
@@ -38,6 +38,7 @@ def make_parser(further: Mapping[str, EntryPoint]) -> argparse.ArgumentParser:
         further: commands of other packages, which parse their own arguments.
     """
     from .. import __version__
+    from .snapshots import add_snapshot
 
     parser = argparse.ArgumentParser(
         prog="code-sandboxes",
@@ -49,6 +50,7 @@ def make_parser(further: Mapping[str, EntryPoint]) -> argparse.ArgumentParser:
     _add_run(commands.add_parser)
     _add_list(commands.add_parser)
     _add_kill(commands.add_parser)
+    add_snapshot(commands.add_parser)
     _add_doctor(commands.add_parser)
     for name, point in further.items():
         source = f" (from {point.dist.name})" if point.dist is not None else ""
@@ -108,6 +110,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="put a local process into namespaces of its own",
     )
+    add("--snapshot", metavar="NAME", help="start from a snapshot")
+    add("--keep", metavar="NAME", help="keep the sandbox as a snapshot, once the code has ended")
     add("--package", action="append", metavar="PACKAGE", help="install it in the sandbox first")
     add("--json", action="store_true", help="print the whole result as one JSON object, at the end")
 

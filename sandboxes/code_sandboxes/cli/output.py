@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..text import printable, shortened
@@ -72,6 +74,16 @@ def complain(error: object) -> None:
     """One line on stderr about what went wrong."""
     text = " ".join(printable(str(error)).split())
     Stream(sys.stderr).line(f"code-sandboxes: {shortened(text, _MOST_COMPLAINT)}")
+
+
+@contextmanager
+def complaining() -> Iterator[None]:
+    """A warning of ours is a complaint, as soon as it is over."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        yield
+    for warning in caught:
+        complain(str(warning.message))
 
 
 def console() -> Console:

@@ -18,8 +18,9 @@ from ..fold import Fold
 from ..models import ExecutionResult, Result
 from ..run import Run, drive
 from ..sandbox import CreateOptions, Sandbox
+from ..snapshots import refuse_name
 from .interrupts import Answers, CtrlC
-from .output import Stream, complain, print_json
+from .output import Stream, complain, complaining, print_json
 
 TIMED_OUT, INTERRUPTED = 124, 130
 START_SECONDS = 60.0
@@ -28,14 +29,20 @@ START_SECONDS = 60.0
 def run(options: argparse.Namespace) -> int:
     """Run the code; the exit status is the code's own."""
     name, code = source(options)
+    if options.keep is not None:
+        refuse_name(options.keep)  # before the code has run for hours
     live = Live(quiet=options.json)
-    with Sandbox.create(options.variant, **create_options(options)) as sandbox:
+    with complaining():
+        sandbox = Sandbox.create(options.variant, **create_options(options))
+    with sandbox:
         if options.package and not install(sandbox, options.package, live.err):
             return 1
         set_arguments(sandbox, [name, *options.arguments])
         with CtrlC(sandbox) as ctrl_c:
             answers = None if name == "-" else Answers(ctrl_c, live.prompts)
             result = execute(sandbox, code, live, answers, ctrl_c)
+            if options.keep is not None and not ctrl_c.killed:
+                keep(sandbox, options.keep)
     status = INTERRUPTED if ctrl_c.pressed else exit_status(result.error)
     if options.json:
         print_json(as_json(result) | {"exit_status": status, "variant": sandbox.variant})
@@ -77,6 +84,7 @@ def create_options(options: argparse.Namespace) -> CreateOptions:
         "network_policy": options.network_policy,
         "allowed_hosts": options.allowed_host,
         "confined": options.confined,
+        "snapshot_name": options.snapshot,
         "server_url": options.server_url,
         # not an option: everybody on this machine can see the arguments of a process
         "token": os.environ.get("JUPYTER_TOKEN") if options.server_url else None,
@@ -95,6 +103,12 @@ def install(sandbox: Sandbox, packages: list[str], err: Stream) -> bool:
         err.end()
         complain(f"could not install {', '.join(packages)}")
     return result.success
+
+
+def keep(sandbox: Sandbox, name: str) -> None:
+    """Keep a snapshot, and say what is not in it."""
+    for line in sandbox.create_snapshot(name).skipped:
+        complain(f"not kept: {line}")
 
 
 def set_arguments(sandbox: Sandbox, argv: list[str]) -> None:

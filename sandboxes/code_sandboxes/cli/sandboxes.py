@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..errors import ConfigurationError, SandboxError, SandboxInUseError
 from ..infos import SandboxInfo
 from ..sandbox import Sandbox
 from ..text import printable, shortened
-from .output import complain, print_json, table
+from .output import complain, complaining, print_json, table
 
 _NAMES = ("ID", "VARIANT", "OWNER", "AGE", "ENDS IN", "TAGS")
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
@@ -34,12 +33,8 @@ def list_sandboxes(options: argparse.Namespace) -> int:
 
 def _listed() -> list[SandboxInfo]:
     """All there are; a service that cannot be asked is a complaint."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RuntimeWarning)
-        infos = Sandbox.list()
-    for warning in caught:
-        complain(str(warning.message))
-    return infos
+    with complaining():
+        return Sandbox.list()
 
 
 def _row(info: SandboxInfo) -> tuple[str, ...]:
@@ -48,16 +43,16 @@ def _row(info: SandboxInfo) -> tuple[str, ...]:
         info.id,
         info.variant,
         "detached" if info.detached else f"process {info.owner_pid}",
-        _span(now - info.created),
-        "" if info.expires is None else _span(info.expires - now),
+        span(now - info.created),
+        "" if info.expires is None else span(info.expires - now),
         ", ".join(f"{name}={value}" for name, value in info.tags.items()),
     )
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """A length of time, roughly.
 
-    >>> _span(7260)
+    >>> span(7260)
     '2 h'
     """
     for unit, size in _UNITS:
