@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from .errors import ConfigurationError
 
 NetworkPolicy = Literal["inherit", "none", "allowlist", "all"]
+OFFLINE = ("none", "allowlist")  # without a network; the latter has a proxy for a way out
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_MAX_OUTPUT = 10 << 20
 DETACHED_LIFETIME = 3600.0
@@ -41,8 +42,10 @@ class SandboxConfig:
         working_dir: where code, commands and relative paths start; it is made if missing.
         env_vars: environment variables of everything that runs inside.
         max_lifetime: seconds until the sandbox ends itself; None for as long as it is owned.
-        network_policy: ``inherit`` (whatever the variant has), ``none``, ``allowlist``, ``all``.
-        allowed_hosts: ``host``, ``*.suffix`` or ``host:port``, with ``allowlist``.
+        network_policy: ``inherit`` (whatever the variant has), ``none``, ``allowlist`` (no network
+            but a proxy for HTTP and TLS to `allowed_hosts`), ``all``.
+        allowed_hosts: ``host``, ``*.suffix`` or ``host:port``, with ``allowlist``; without a port,
+            80 and 443 are meant.
         tags: free labels, shown by `Sandbox.list`.
         snapshot_name: the snapshot to start from.
         max_output: bytes of output kept in a result (head and tail); streaming delivers all.
@@ -119,7 +122,8 @@ class SandboxConfig:
         if isinstance(hosts, str | bytes) or not isinstance(hosts, Sequence):
             raise ConfigurationError(f"allowed_hosts is a list of hosts, not {hosts!r}")
         for host in hosts:
-            if not isinstance(host, str) or not _HOST.fullmatch(host):
+            found = _HOST.fullmatch(host) if isinstance(host, str) else None
+            if found is None or not 0 < int((found[3] or ":80")[1:]) < 1 << 16:
                 raise ConfigurationError(
                     f"allowed_hosts: {host!r} is not `host`, `*.suffix` or `host:port`"
                 )

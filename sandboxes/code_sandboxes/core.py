@@ -87,6 +87,10 @@ class Core:
             if fresh and restoring is None:
                 self._add(MAIN).warm()  # while the supervisor starts
             kept = self._machine.wait_ready()
+            if self.config.network_policy == "allowlist":
+                from .egress.proxy import Proxy  # when it is wanted
+
+                Proxy(self._machine, self.config.allowed_hosts)
             if restoring is not None:
                 restoring.put_files(self._machine)
             self._machine.kept = [] if fresh else kept

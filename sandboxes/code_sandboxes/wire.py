@@ -15,7 +15,7 @@ INSIDE = Path(__file__).parent / "inside"
 # each is executed where it is first imported
 SUPERVISOR = (
     *("start", "forkserver", "stream", "mux", "proctable"),
-    *("files", "archive", "unarchive", "processes", "services", "supervisor"),
+    *("files", "archive", "unarchive", "egress", "processes", "services", "supervisor"),
 )
 INTERPRETER = (
     *("helper", "pickled", "rawoutput", "whole", "textio", "shown", "cell", "report"),

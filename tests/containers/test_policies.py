@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from code_sandboxes import Sandbox, UnsupportedError
+from code_sandboxes import Sandbox
 from code_sandboxes.variants.engine import IMAGE
 from containers.helpers import VARIANT, by_code, by_command, unique
 
@@ -187,11 +187,6 @@ def test_sandboxes_do_not_reach_each_other(alone: Sandbox, connected: Sandbox, r
         assert by_command(other, reach) == "open"  # it is there
         assert run(alone, reach) != "open"
         assert run(connected, reach) != "open"
-
-
-def test_an_allowlist_is_refused_with_the_reason() -> None:
-    with pytest.raises(UnsupportedError, match="egress proxy"):
-        Sandbox.create(VARIANT, network_policy="allowlist", allowed_hosts=["a.test"])
 
 
 def test_nothing_is_published(engine: Any, alone: Sandbox, connected: Sandbox) -> None:

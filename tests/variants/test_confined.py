@@ -100,6 +100,16 @@ class TestNoWayOut:
 
 
 @needs_confinement
+def test_no_other_way_out_beside_an_allowlist(targets: Any) -> None:
+    options: Any = {"network_policy": "allowlist", "allowed_hosts": ["allowed.test"]}
+    with Sandbox.create("local-jupyter", **options) as made:
+        code = f"source = {SOURCE!r}\nexec(source)\nmain(source, {targets!r}, True)"
+        found = json.loads(made.run_code(code, timeout=100).stdout)
+    for report in (found["code"], found["child"]):
+        assert not {name: said for name, said in report.items() if said.startswith("open")}
+
+
+@needs_confinement
 class TestInside:
     def test_code_and_commands_share_it(self, by_code: Any, by_command: Any) -> None:
         for facts in (by_code["facts"], by_command["facts"]):

@@ -22,6 +22,7 @@ TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
     from typing import Any
 
+    from .egress import Egress
     from .processes import Spawn
 
 PIECE = 1 << 17
@@ -45,6 +46,7 @@ class Services:
         self.kept: dict[str, Process] = {}
         self.processes: dict[int, Process] = {}
         self.adopting = threading.Event()  # set when orphans come to us
+        self.egress: Egress | None = None
 
     def answer(self, stream: Stream, request: dict[str, Any]) -> None:
         try:
@@ -204,6 +206,20 @@ class Services:
         if pid not in self.processes:
             raise ProcessLookupError(3, "no such process")
         self.processes[pid].signal(number, whole=whole)
+        return {"ok": None}
+
+    def do_egress(self, stream: Stream, port: int) -> None:
+        """Be the way out; the stream tells of each connection, which `carry` then has."""
+        from .egress import Egress  # with socket, when it is wanted
+
+        if self.egress is None:
+            self.egress = Egress(self.threads.start, port)
+        self.egress.attend(stream)
+
+    def do_carry(self, stream: Stream, number: int) -> dict[str, Any]:
+        if self.egress is None:
+            raise ProcessLookupError(3, "no such connection")
+        self.egress.carry(stream, number)
         return {"ok": None}
 
     def do_connect(self, stream: Stream, path: str, wait: float) -> dict[str, Any]:

@@ -130,6 +130,7 @@ class LifetimeCases(Case):
             {"network_policy": "allowlist"},
             {"network_policy": "allowlist", "allowed_hosts": "a.test"},
             {"network_policy": "allowlist", "allowed_hosts": ["http://a.test/"]},
+            {"network_policy": "allowlist", "allowed_hosts": ["a.test:65536"]},
             {"max_lifetime": -1},
             {"memory": "4GB"},
             {"working_dir": "../out"},

@@ -9,7 +9,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import SandboxConfig
+from .. import egress
+from ..config import OFFLINE, SandboxConfig
 from ..errors import ConfigurationError, UnsupportedError
 from ..records import start_of
 
@@ -117,6 +118,7 @@ def environment(config: SandboxConfig, image: Mapping[str, str]) -> dict[str, st
         "TMPDIR": "/tmp",
         "LANG": "C.UTF-8",
         **zone,
+        **ways_out(config),
         # packages go to the user's own directory, before those of the image
         "PYTHONUSERBASE": f"{HOME}/.local",
         "PIP_USER": "1",
@@ -129,6 +131,11 @@ def environment(config: SandboxConfig, image: Mapping[str, str]) -> dict[str, st
         "MPLCONFIGDIR": f"{HOME}/.matplotlib",
         **python,
     }
+
+
+def ways_out(config: SandboxConfig) -> dict[str, str]:
+    """The variables that tell programs of the allowlist's proxy, if there is one."""
+    return egress.environment() if config.network_policy == "allowlist" else {}
 
 
 def file_systems(disk: int) -> dict[str, str]:
@@ -165,7 +172,7 @@ def host_config(config: SandboxConfig) -> dict[str, Any]:
     limits = {"nofile": 4096, "core": 0, "data": int(memory * MOST_DATA)}
     made = {
         "AutoRemove": True,
-        "NetworkMode": "none" if config.network_policy == "none" else NETWORK,
+        "NetworkMode": "none" if config.network_policy in OFFLINE else NETWORK,
         "CapDrop": ["ALL"],
         "CapAdd": ADMINISTRATION if config.writable_root else [],
         "SecurityOpt": ["no-new-privileges:true"],  # the engine's own seccomp profile is kept

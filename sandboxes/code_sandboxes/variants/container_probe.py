@@ -15,14 +15,12 @@ KINDS = (  # what an engine that answers makes possible
     *("create", "environment", "working_dir", "env_vars", "tags", "max_lifetime", "gpu"),
     *("memory_limit", "cpu_limit", "disk_limit", "writable_root", "runtime", "detach"),
     *("contexts", "files", "commands", "install_packages", "install_system_packages"),
-    *("network_policy=none", "network_policy=all", "snapshots", "snapshot_name"),
+    *("network_policy=none", "network_policy=allowlist", "network_policy=all"),
+    *("snapshots", "snapshot_name"),
 )
 NEVER = {
     "confined": Capability(False, "a container is confined as it is"),
     **NO_PAUSE,
-    "network_policy=allowlist": Capability(
-        False, "an allowlist needs an egress proxy, which is not in this version"
-    ),
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from ..config import SandboxConfig
+from ..config import OFFLINE, SandboxConfig
 from ..errors import (
     SandboxGoneError,
     SandboxNotFoundError,
@@ -33,6 +33,7 @@ from .container import (
     arguments,
     image_environment,
     starting_directory,
+    ways_out,
 )
 from .container_probe import missing_image, probe, still_running
 from .engine import IMAGE, Engine
@@ -105,7 +106,7 @@ class LocalDocker:
                 + ", ".join(sorted(known))
             )
         engine.sweep()
-        if config.network_policy != "none":
+        if config.network_policy not in OFFLINE:
             engine.make_network()
         expires = time.time() + config.max_lifetime if config.max_lifetime else None
         command = ["python", "-c", boot()]
@@ -235,7 +236,8 @@ class LocalDocker:
         image = self._engine.image(self.config.environment or IMAGE) or {}
         path = image_environment(image).get("PATH", DEFAULT_PATH)
         # nothing of the user's: neither programs before the system's nor variables
-        clean = ["env", "-i", f"PATH={path}", "HOME=/root", "LANG=C.UTF-8"]
+        own = {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", **ways_out(self.config)}
+        clean = ["env", "-i", *(f"{name}={value}" for name, value in own.items())]
         argv = [*clean, "python", "-I", "-c", boot()]
         pipe = self._engine.execute(self._container, argv, "0:0", {"PATH": path})
         options = {"home": "/", "cwd": "/", "rooted": False, "seccomp": True}

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..config import SandboxConfig
+from ..config import OFFLINE, SandboxConfig
 from ..confine.bubblewrap import wrap
 from ..confine.probe import probe
 from ..errors import SandboxStartError, UnsupportedError
@@ -24,7 +24,7 @@ class LocalJupyter(LocalProcess):
     """A Jupyter kernel as a child process; with `confined=True`, in namespaces of its own.
 
     Unconfined, a kernel is a process and no more: its code has the rights of the user that
-    runs it. `network_policy="none"` confines it too, code and commands alike.
+    runs it. `network_policy="none"` and `"allowlist"` confine it too, code and commands alike.
     """
 
     name: ClassVar[str] = "local-jupyter"
@@ -39,11 +39,12 @@ class LocalJupyter(LocalProcess):
                 "of the Python that runs this program"
             )
         self._kernels: dict[str, dict[str, Any]] = {}  # how each is connected to
-        self.confined = config.confined or config.network_policy == "none"
+        self.confined = config.confined or config.network_policy in OFFLINE
         self.isolation = "confined" if self.confined else "none"
         if self.confined and config.network_policy == "all":
             raise UnsupportedError(
-                'confined=True has no network: it goes with network_policy="none" or "inherit"'
+                "confined=True has no network: it goes with network_policy "
+                '"none", "allowlist" or "inherit"'
             )
 
     @classmethod
@@ -51,7 +52,8 @@ class LocalJupyter(LocalProcess):
         """See Variant."""
         reason = probe()
         confined = Capability(reason is None, reason or "")
-        confinement = {"confined": confined, "network_policy=none": confined}
+        options = ("confined", "network_policy=none", "network_policy=allowlist")
+        confinement = dict.fromkeys(options, confined)
         return process_capabilities(cls.name) | {"environment": YES} | confinement
 
     def command(self, plain: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
+from .. import egress
 from ..config import SandboxConfig
 from ..ctrl_c import Whole
 from ..errors import SandboxNotFoundError, SandboxStartError
@@ -62,9 +63,6 @@ def process_capabilities(name: str) -> dict[str, Capability]:
         "gpu": Capability(False, f"{name} sees the host's GPUs as they are; none can be asked for"),
         "install_system_packages": system,
         **NO_PAUSE,
-        "network_policy=allowlist": Capability(
-            False, "an allowlist needs an egress proxy, which is not in this version"
-        ),
     }
 
 
@@ -104,7 +102,10 @@ class LocalProcess:
         return self._pipe
 
     def _start(self, folders: Folders, cwd: str) -> ChildPipe:
-        env = folders.environment(self.config.env_vars) | {MARKER: self._id}
+        own = dict(self.config.env_vars)
+        if self.config.network_policy == "allowlist":
+            own = egress.environment() | own
+        env = folders.environment(own) | {MARKER: self._id}
         options = {
             "home": folders.home,
             "cwd": cwd,

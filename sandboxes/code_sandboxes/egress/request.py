@@ -1,0 +1,73 @@
+"""What a client asks a proxy for. It is hostile: whatever is odd is refused."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .rules import Refused
+
+MOST_HEAD = 1 << 16  # bytes
+_LINE = re.compile(rb"([A-Z]{1,20}) ([\x21-\x7e\x80-\xff]+) (HTTP/1\.[01])")
+_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\x20-\x7e\x80-\xff\t]*")
+_AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9_.-]{1,253}))(?::(\d{1,5}))?")
+# what concerns the connection to the proxy, and not the server behind it
+_OWN = {b"host", b"connection", b"proxy-connection", b"proxy-authorization", b"keep-alive"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        host, port: of whom.
+        head: what that server is to be sent first; b"" for a tunnel.
+    """
+
+    host: str
+    port: int
+    head: bytes
+
+    @property
+    def tunnel(self) -> bool:
+        """Whether the client speaks to the server itself from here on."""
+        return not self.head
+
+
+def parsed(head: bytes) -> Request:
+    """The request of a head, which ends with an empty line.
+
+    Raises:
+        Refused: it is none that a proxy is asked.
+
+    Example:
+        >>> parsed(b"CONNECT example.com:443 HTTP/1.1\\r\\n\\r\\n")
+        Request(host='example.com', port=443, head=b'')
+    """
+    first, *headers = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    line = _LINE.fullmatch(first)
+    if line is None or not all(map(_HEADER.fullmatch, headers)):
+        raise Refused(400, "this is a proxy for HTTP, and that was no request for it")
+    method, target = line[1], line[2].decode("latin-1")
+    if method == b"CONNECT":
+        return Request(*_authority(target, None), b"")
+    scheme, _, rest = target.partition("://")
+    if scheme.lower() != "http":
+        raise Refused(400, "ask for http://..., or for a tunnel by CONNECT")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    host, port = _authority(authority, 80)
+    path = rest[len(authority) :].partition("#")[0]
+    path = path if path.startswith("/") else f"/{path}"
+    kept = [h for h in headers if h.partition(b":")[0].lower() not in _OWN]
+    # one request for each connection: the next one may be for somebody else
+    lines = [method + b" " + path.encode("latin-1") + b" " + line[3]]
+    lines += [b"Host: " + authority.encode("latin-1"), *kept, b"Connection: close", b"", b""]
+    return Request(host, port, b"\r\n".join(lines))
+
+
+def _authority(text: str, default: int | None) -> tuple[str, int]:
+    found = _AUTHORITY.fullmatch(text)
+    port = int(found[3] or default or 0) if found else 0
+    if found is None or not 0 < port < 1 << 16:
+        raise Refused(400, "that names no host and port")
+    return found[1] or found[2], port
