@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 from .core import Core
-from .file_calls import Data, FileCalls, Progress, as_bytes, checked
+from .file_calls import Data, FileCalls, Progress, as_bytes, checked, pieces
 from .files import Entries, Files
 from .infos import FileChange, FileInfo
 
@@ -39,7 +40,8 @@ class AsyncFiles:
         if whole is not None:
             await asyncio.wrap_future(self._calls.write(path, whole))
         else:
-            await _blocking(lambda: self._files.write(path, data, encoding=encoding))
+            parts = pieces(data)
+            await _transfer(lambda tell: self._files.write(path, told_of(parts, tell)), None)
 
     async def list(self, path: str = ".", *, depth: int | None = 1) -> Entries:
         """See Files.list."""
@@ -78,13 +80,15 @@ class AsyncFiles:
         self, local: str | os.PathLike[str], path: str, *, on_progress: Progress | None = None
     ) -> None:
         """See Files.upload; `on_progress` is called on another thread."""
-        await _blocking(lambda: self._files.upload(local, path, on_progress=on_progress))
+        await _transfer(lambda tell: self._files.upload(local, path, on_progress=tell), on_progress)
 
     async def download(
         self, path: str, local: str | os.PathLike[str], *, on_progress: Progress | None = None
     ) -> None:
         """See Files.download; `on_progress` is called on another thread."""
-        await _blocking(lambda: self._files.download(path, local, on_progress=on_progress))
+        await _transfer(
+            lambda tell: self._files.download(path, local, on_progress=tell), on_progress
+        )
 
     def watch(self, path: str = ".", *, interval: float = 0.1) -> AsyncIterator[FileChange]:
         """See Files.watch; an async iterator."""
@@ -95,6 +99,36 @@ async def _blocking(call: Callable[[], T]) -> T:
     from .aio import blocking
 
     return await blocking(call)
+
+
+async def _transfer(call: Callable[[Progress], T], on_progress: Progress | None) -> T:
+    """A transfer on a thread of ours, which ends with the next piece where it is cancelled.
+
+    Args:
+        call: is given what it must call with each piece.
+    """
+    cancelled = threading.Event()
+
+    def tell(so_far: int, total: int | None) -> None:
+        if cancelled.is_set():
+            raise asyncio.CancelledError
+        if on_progress is not None:
+            on_progress(so_far, total)
+
+    try:
+        return await _blocking(lambda: call(tell))
+    except asyncio.CancelledError:
+        cancelled.set()
+        raise
+
+
+def told_of(parts: Iterator[bytes], tell: Progress) -> Iterator[bytes]:
+    """The same, telling of each part."""
+    so_far = 0
+    for part in parts:
+        tell(so_far, None)
+        yield part
+        so_far += len(part)
 
 
 async def each(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:

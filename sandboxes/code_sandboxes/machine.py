@@ -181,6 +181,8 @@ class Machine:
     ) -> Future[Any]:
         """One request and its answer: the reply's value, or the bytes that came before it.
 
+        To cancel the future gives the request up.
+
         Args:
             op: the supervisor's verb.
             on_data: takes the bytes as they come, and gives their credit back.
@@ -188,6 +190,13 @@ class Machine:
         """
         answer = Answer(arguments.get("path"), self.loss, on_data)
         stream = self.open(answer.push, op, views=True, **arguments)
+
+        def give_up(future: Future[Any]) -> None:
+            if future.cancelled():  # an await was: nothing of it is to go on inside
+                with suppress(StreamLost):
+                    stream.reset()
+
+        answer.future.add_done_callback(give_up)
         if on_open is not None:
             with suppress(StreamLost):  # the answer, or the loss, is in the future
                 on_open(stream)
