@@ -16,6 +16,9 @@ from .variants import isolation_line
 
 # of an event that answers at once and is no API
 _QUICK: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+# of one that takes long, or has notices: those come by the queue only
+_SLOW: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
+_SURE = "name => !name || confirm(`Delete the snapshot “${name}”?`) ? name : null"
 
 
 def build_app(sessions: Sessions | None = None, *, notice: str = "") -> gr.Blocks:
@@ -55,9 +58,12 @@ def build_app(sessions: Sessions | None = None, *, notice: str = "") -> gr.Block
                 table, path = _files_tab(handlers)
             with gr.Tab("Commands", id="commands"):
                 shell = _commands_tab(handlers)
-        consoles = [code, shell]
+            consoles = [code, shell]
+            with gr.Tab("Snapshots", id="snapshots") as snapshots_tab:
+                known = _snapshots_tab(handlers, [*consoles, table])
         place.input(handlers.move, place, [isolation, *consoles, table], **_QUICK)
         files_tab.select(handlers.listing, path, [table, path], **_QUICK)
+        snapshots_tab.select(handlers.snapshots, None, known, **_QUICK)
         page.load(handlers.begin, None, [place, isolation, *consoles], **_QUICK)
         page.unload(handlers.bye)
     page.queue(default_concurrency_limit=None, api_open=False)
@@ -103,6 +109,17 @@ def _console(handlers: Handlers, kind: str) -> gr.HTML:
         server_functions=handlers.for_scripts(),
         elem_id=f"cs-{kind}",
         elem_classes="cs-console-box",
+    )
+
+
+def _table(template: str, columns: list[str], elem_id: str) -> gr.HTML:
+    return gr.HTML(
+        {},
+        columns=columns,
+        html_template=_asset(template),
+        js_on_load=_asset("table.js"),
+        apply_default_css=False,
+        elem_id=elem_id,
     )
 
 
@@ -171,13 +188,7 @@ def _files_tab(handlers: Handlers) -> tuple[gr.HTML, gr.Textbox]:
                 upload = gr.UploadButton(
                     "Upload", file_count="multiple", elem_id="cs-upload", min_width=80
                 )
-            table = gr.HTML(
-                {},
-                html_template=_asset("files.html"),
-                js_on_load=_asset("files.js"),
-                apply_default_css=False,
-                elem_id="cs-table",
-            )
+            table = _table("files.html", ["size", "when"], "cs-table")
         with gr.Column(scale=1, min_width=380):
             with gr.Row(elem_classes="cs-actions"):
                 name = gr.Textbox(
@@ -199,3 +210,39 @@ def _files_tab(handlers: Handlers) -> tuple[gr.HTML, gr.Textbox]:
     click = "() => setTimeout(() => document.querySelector('#cs-download')?.click(), 100)"
     fetched.success(None, None, None, js=click, **_QUICK)
     return table, path
+
+
+def _line(elem_id: str, placeholder: str, **more: Any) -> gr.Textbox:
+    return gr.Textbox(
+        show_label=False, container=False, max_lines=1, elem_id=elem_id, placeholder=placeholder,
+        min_width=120, **more,
+    )  # fmt: skip
+
+
+def _snapshots_tab(handlers: Handlers, replaced: list[gr.HTML]) -> list[Any]:
+    with gr.Row(elem_classes="cs-split"):
+        with gr.Column(scale=1, min_width=380):
+            with gr.Row(elem_classes="cs-actions"):
+                name = _line("cs-keep-name", "name of a snapshot", scale=3)
+                about = _line("cs-keep-about", "what it is, if you like", scale=4)
+                keep = gr.Button("Keep", variant="primary", elem_id="cs-keep", min_width=80)
+            table = _table("snapshots.html", ["variant", "when", "size", "skipped"], "cs-snapshots")
+        with gr.Column(scale=1, min_width=380):
+            with gr.Row(elem_classes="cs-actions"):
+                chosen = _line("cs-chosen", "no snapshot chosen", interactive=False)
+                start = gr.Button("Start", elem_id="cs-start", min_width=80)
+                delete = gr.Button("Delete", elem_id="cs-delete", min_width=80)
+            text = gr.Textbox(
+                show_label=False, container=False, lines=18, max_lines=18, interactive=False,
+                elem_id="cs-about", placeholder="Choose a snapshot to see what it is.",
+            )  # fmt: skip
+    known = [table, chosen, text]
+    table.select(handlers.choose, None, known, **_QUICK)
+    slow = {**_SLOW, "show_progress_on": table}
+    asked, lines = [name.submit, about.submit, keep.click], [name, about]
+    kept = gr.on(asked, handlers.keep, lines, [replaced[0], *lines], **slow)
+    started = start.click(handlers.start, chosen, replaced, **slow)
+    deleted = delete.click(handlers.delete, chosen, None, js=_SURE, **slow)
+    for done in (kept, started, deleted):  # or failed: others may have changed the list
+        done.then(handlers.snapshots, None, known, **_QUICK)
+    return known

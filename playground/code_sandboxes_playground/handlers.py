@@ -17,6 +17,7 @@ from .feed import note
 from .files import Browser
 from .session import PageError, Session, SessionEndedError
 from .sessions import Sessions
+from .snapshots import Shelf
 from .variants import isolation_line
 
 Value = dict[str, Any]  # of one of our components: what its script gets
@@ -38,6 +39,7 @@ class Handlers:
         self._sessions = sessions
         self._serial = itertools.count(1)
         self._browsers: WeakKeyDictionary[Session, Browser] = WeakKeyDictionary()
+        self._shelves: WeakKeyDictionary[Session, Shelf] = WeakKeyDictionary()
 
     def begin(self, request: gr.Request) -> tuple[Any, ...]:
         """The page was opened: chosen place, isolation, both consoles."""
@@ -135,6 +137,44 @@ class Handlers:
         with _told():
             return str(self._browser(request).fetch())
 
+    def snapshots(self, request: gr.Request) -> tuple[Value, str, str]:
+        """The list is looked at: table, the name of the chosen one, what is known of it."""
+        with _told():
+            shelf = self._shelf(request)
+            return shelf.listing(), *shelf.about()
+
+    def choose(self, event: gr.EventData, request: gr.Request) -> tuple[Any, str, str]:
+        """A snapshot was chosen: table, its name, what is known of it."""
+        with _told():
+            shelf = self._shelf(request)
+            picked = shelf.pick(int(event.serial), int(event.index))
+            return gr.skip() if picked else shelf.listing(), *shelf.about()
+
+    def keep(self, name: str, description: str, request: gr.Request) -> tuple[Value, str, str]:
+        """The sandbox is to be kept: console of code, and the two lines, emptied."""
+        with _told():
+            session = self._session(request)
+            self._shelf(request).keep(session, name.strip(), description.strip())
+            return self._value(session), "", ""
+
+    def start(self, name: str, request: gr.Request) -> tuple[Value, ...]:
+        """The chosen snapshot is to be started from: both consoles, an empty table of files."""
+        with _told():
+            session = self._session(request)
+            troubles = self._shelf(request).start(session, name)
+            self._browsers.pop(session, None)
+            if troubles:
+                gr.Warning("<br>".join(html.escape(line) for line in troubles), duration=30)
+            else:
+                gr.Info("A fresh sandbox was started from the snapshot.")
+            return self._value(session), self._value(session), {}
+
+    def delete(self, name: str | None, request: gr.Request) -> None:
+        """The chosen snapshot is to be deleted; None says that the user thought better of it."""
+        with _told():
+            if name is not None:
+                self._shelf(request).delete(name)
+
     def for_scripts(self) -> list[Callable[..., Any]]:
         """What the script of a console calls; a page names its session by its ticket."""
 
@@ -162,6 +202,9 @@ class Handlers:
         session = self._session(request)
         return self._browsers.setdefault(session, Browser(session))
 
+    def _shelf(self, request: gr.Request) -> Shelf:
+        return self._shelves.setdefault(self._session(request), Shelf())
+
     def _value(self, session: Session) -> Value:
         """What makes a console ask the server again: it differs every time."""
         return {"ticket": session.ticket, "serial": next(self._serial)}
@@ -176,6 +219,6 @@ def _told() -> Iterator[None]:
     """Errors that are for the user of the page, as Gradio shows them."""
     try:
         yield
-    except (PageError, SandboxError) as error:
+    except (PageError, SandboxError, OSError) as error:  # OSError: this machine's disk is full
         text = html.escape(printable(str(error)))
         raise gr.Error(text, print_exception=False) from error

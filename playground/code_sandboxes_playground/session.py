@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from code_sandboxes import (
     Process,
@@ -25,6 +26,9 @@ from .feed import note
 from .variants import Place
 
 Create = Callable[..., Sandbox]
+MOST_RESTORING = 120.0  # seconds for the variables of a snapshot
+_OVER = "This session has ended; reload the page for a new one."
+_CHANGED = "The sandbox was changed."
 
 
 class PageError(Exception):
@@ -34,8 +38,8 @@ class PageError(Exception):
 class SessionEndedError(PageError):
     """The page was closed, or the server stops: nothing new may start."""
 
-    def __init__(self) -> None:
-        super().__init__("This session has ended; reload the page for a new one.")
+    def __init__(self, text: str = _OVER) -> None:
+        super().__init__(text)
 
 
 class Session:
@@ -80,31 +84,52 @@ class Session:
             return "session ended"
         if sandbox is not None:
             return f"{self.place.name} · {sandbox.id}"
-        return (
-            f"{self.place.name} · {'starting' if self._making.locked() else 'starts on first use'}"
-        )
+        how = "starting" if self._making.locked() else "starts on first use"
+        return f"{self.place.name} · {how}"
 
     def sandbox(self) -> Sandbox:
         """The sandbox, made now if there is none.
 
         Raises:
-            SessionEndedError: the session is over, or was while the sandbox was made.
+            SessionEndedError: the session is over, or its place another, while it was made.
             SandboxError: it could not be started.
         """
         with self._making:
-            with self._lock:
-                if self._ended:
-                    raise SessionEndedError
-                if self._sandbox is not None and not self._sandbox.closed:
-                    return self._sandbox
-                place = self.place
-            made = self._create(variant=place.variant, timeout=None, **place.options)
-            with self._lock:
-                if not self._ended and self.place is place:
-                    self._sandbox = made
-                    return made
-        made.terminate()
-        raise SessionEndedError
+            sandbox = self._sandbox
+            if self._ended or sandbox is None or sandbox.closed:
+                return self._make(timeout=None)
+            return sandbox
+
+    def start_from(self, snapshot: str) -> None:
+        """Leave the sandbox for a fresh one from a snapshot; where that fails, it stays.
+
+        Args:
+            snapshot: its name.
+
+        Raises:
+            SessionEndedError, SandboxError: as of `sandbox`.
+        """
+        with self._making:
+            # what code has left in the variables runs as they are restored: it may have no end
+            self._make(timeout=MOST_RESTORING, snapshot_name=snapshot).set_timeout(None)
+        self.code.answer(None)
+
+    def _make(self, **options: Any) -> Sandbox:
+        """A new sandbox in place of the one before; `_making` is held."""
+        with self._lock:
+            if self._ended:
+                raise SessionEndedError
+            place = self.place
+        gone: Sandbox | None
+        gone = made = self._create(variant=place.variant, **place.options, **options)
+        with self._lock:
+            if wanted := not self._ended and self.place is place:
+                gone, self._sandbox = self._sandbox, made
+        if gone is not None:
+            gone.terminate()
+        if not wanted:
+            raise SessionEndedError(_OVER if self._ended else _CHANGED)
+        return made
 
     def run(self, code: str) -> bool:
         """Run `code` in the console of code.
@@ -197,7 +222,7 @@ class Session:
         try:
             return work()
         except SessionEndedError as error:
-            console.feed.add(note(str(error) if self._ended else "The sandbox was changed."))
+            console.feed.add(note(str(error)))
             return Outcome("stopped", "ended")
         except SandboxClosedError:
             console.feed.add(note("The sandbox was ended."))

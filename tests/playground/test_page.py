@@ -224,6 +224,92 @@ def test_commands(page: Any) -> None:
     assert "again" in page.output("#cs-shell")
 
 
+def keep(page: Any, name: str) -> None:
+    page.tab("Snapshots")
+    page.page.fill("#cs-keep-name textarea, #cs-keep-name input", name)
+    page.page.click("#cs-keep")
+
+
+def chosen(page: Any, name: str) -> None:
+    """Wait until the page shows that a snapshot is chosen."""
+    page.page.wait_for_function(
+        "name => document.querySelector('#cs-chosen textarea, #cs-chosen input').value === name",
+        arg=name,
+    )
+
+
+def delete(page: Any, name: str) -> None:
+    page.page.get_by_role("button", name=name, exact=True).click()
+    chosen(page, name)
+    page.page.once("dialog", lambda dialog: dialog.accept())
+    page.page.click("#cs-delete")
+    chosen(page, "")
+
+
+def test_a_snapshot_is_kept_started_from_and_deleted(page: Any) -> None:
+    page.run("import threading\nx, lock = 41, threading.Lock()\nopen('a.txt', 'w').write('a')")
+    keep(page, "of the page")
+    chosen(page, "of the page")
+    row = page.page.locator("#cs-snapshots tr", has_text="of the page")
+    assert row.locator("td.cs-variant").inner_text() == "local-eval"
+    assert row.locator("td.cs-skipped").inner_text() == "1"
+    assert "variable lock" in page.page.input_value("#cs-about textarea")
+    page.tab("Code")
+    assert page.run("x = 0\nx") == "0"
+    before = page.page.inner_text("#cs-code .cs-where")
+    page.tab("Snapshots")
+    page.page.click("#cs-start")
+    page.wait_for("A fresh sandbox was started", ".toast-body")
+    page.tab("Code")
+    page.wait_for("Started from snapshot 'of the page'")
+    assert page.run("x, open('a.txt').read()") == "(41, 'a')"
+    assert page.page.inner_text("#cs-code .cs-where") != before
+    page.tab("Files")
+    page.wait_for("a.txt", "#cs-table")
+    page.tab("Snapshots")
+    page.page.once("dialog", lambda dialog: dialog.dismiss())
+    page.page.click("#cs-delete")  # and thought better of it
+    delete(page, "of the page")
+    assert not row.count()
+
+
+def test_hostile_names_of_snapshots_are_text(page: Any) -> None:
+    name = "<img src=x onerror='owned = 1'>${owned = 2}{{owned}}"
+    page.run("globals()['<img src=x onerror=owned=3>'] = __import__('threading').Lock()")
+    keep(page, name)
+    chosen(page, name)
+    assert page.page.locator("#cs-snapshots .cs-chosen button").inner_text() == name
+    assert "<img src=x onerror=owned=3>" in page.page.input_value("#cs-about textarea")
+    keep(page, name)  # a second time
+    page.wait_for(f"there is a snapshot {name!r} already", ".toast-body")
+    page.page.click("#cs-start")
+    page.page.locator(".toast-body", has_text="A fresh sandbox").wait_for()
+    page.tab("Code")
+    page.wait_for(f"Started from snapshot {name!r}")
+    page.tab("Snapshots")
+    delete(page, name)
+    assert not page.page.locator("img[src=x]").count()
+    assert page.page.evaluate("typeof window.owned") == "undefined"
+
+
+def test_what_a_snapshot_could_not_bring_is_said(page: Any) -> None:
+    confined = "local-jupyter (confined)"
+    if not page.page.get_by_role("radio", name=confined, exact=True).count():
+        pytest.skip(f"{confined} cannot run on this machine")
+    page.choose(confined)
+    page.run("x = 1\nopen('a.txt', 'w').write('a')")
+    keep(page, "of a confined one")
+    chosen(page, "of a confined one")
+    page.choose("local-eval")
+    page.page.click("#cs-start")
+    page.wait_for("files alone were restored", ".toast-body")
+    page.tab("Code")
+    page.wait_for("files alone were restored")
+    assert "NameError" in page.run("print(open('a.txt').read())\nx")
+    page.tab("Snapshots")
+    delete(page, "of a confined one")
+
+
 def test_the_page_looks_like_its_picture(page: Any, tmp_path: Path) -> None:
     """``UPDATE_SCREENSHOT=1`` renews the picture of the documentation."""
     page.choose("local-jupyter")

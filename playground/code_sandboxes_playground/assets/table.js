@@ -1,4 +1,4 @@
-// The table of a directory; names come from the sandbox and are only ever set as text.
+// A table to choose a row of; names come from a sandbox and are only ever set as text.
 const body = element.querySelector('tbody')
 const note = element.querySelector('.cs-files-note')
 let chosen = -1
@@ -10,11 +10,16 @@ function cell(text, name) {
   return node
 }
 
+function mark(index) {
+  body.children[chosen]?.classList.remove('cs-chosen')
+  chosen = index
+  body.children[chosen]?.classList.add('cs-chosen')
+}
+
 function show() {
   const value = props.value || {}
   note.textContent = value.note || ''
   note.hidden = !value.note
-  chosen = -1
   body.replaceChildren(...(value.rows || []).map((row, index) => {
     const line = document.createElement('tr')
     line.dataset.type = row.type
@@ -23,15 +28,14 @@ function show() {
     button.type = 'button'
     button.textContent = row.name
     name.append(button)
-    line.append(name, cell(row.size, 'cs-size'), cell(row.when, 'cs-when'))
+    line.append(name, ...props.columns.map(column => cell(row[column], 'cs-' + column)))
     line.addEventListener('click', () => {
-      body.children[chosen]?.classList.remove('cs-chosen')
-      chosen = index
-      line.classList.add('cs-chosen')
+      mark(index)
       trigger('select', { serial: value.serial, index })
     })
     return line
   }))
+  mark(value.chosen ?? -1)
 }
 
 watch('value', show)
