@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -218,7 +219,12 @@ class AsyncSandbox:
 
     async def create_snapshot(self, name: str, *, description: str = "") -> Snapshot:
         """See Sandbox.create_snapshot."""
-        return await blocking(snapshots.create, self._core, name, description)
+        cancelled = threading.Event()
+        try:
+            return await blocking(snapshots.create, self._core, name, description, cancelled)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
 
     @classmethod
     async def list_snapshots(cls, variant: str | None = None) -> Snapshots:

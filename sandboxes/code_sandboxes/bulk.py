@@ -3,41 +3,57 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from .inside.stream import Stream, StreamLost
 from .machine import Machine
 
-_Inbox = queue.SimpleQueue[tuple[Stream, bytes] | Future[Any]]
 
+class Pull(Iterator[bytes]):
+    """What a request sends, in pieces; it is under way at once.
 
-def pull(machine: Machine, op: str, **arguments: Any) -> Generator[bytes, None, Any]:
-    """What a request sends, in pieces; it is under way when this returns.
+    Whoever leaves it before its end gives the request up, by `close` or by forgetting it.
 
-    The generator's value is that of the reply. Whoever leaves it before its end gives it up.
+    Attributes:
+        value: that of the reply, once all has come.
     """
-    inbox: _Inbox = queue.SimpleQueue()
-    opened: list[Stream] = []
-    call = machine.call(
-        op,
-        on_data=lambda stream, data: inbox.put((stream, data)),
-        on_open=opened.append,
-        **arguments,
-    )
-    call.add_done_callback(inbox.put)
-    return _drain(inbox, opened[0])
 
+    def __init__(self, machine: Machine, op: str, **arguments: Any) -> None:
+        self.value: Any = None
+        inbox: queue.SimpleQueue[bytes | Future[Any]] = queue.SimpleQueue()
+        opened: list[Stream] = []
+        call = machine.call(
+            op,
+            on_data=lambda stream, data: inbox.put(data),
+            on_open=opened.append,
+            **arguments,
+        )
+        call.add_done_callback(inbox.put)
+        self._inbox, self._stream, self._owed = inbox, opened[0], 0
 
-def _drain(inbox: _Inbox, stream: Stream) -> Generator[bytes, None, Any]:
-    try:
-        while not isinstance(item := inbox.get(), Future):
-            yield item[1]
-            item[0].taken(len(item[1]))
-        return item.result()
-    finally:
-        stream.reset()
+    def __next__(self) -> bytes:
+        with suppress(StreamLost):  # the reply says why
+            self._stream.taken(self._owed)
+        self._owed = 0
+        item = self._inbox.get()
+        if isinstance(item, Future):
+            self._inbox.put(item)  # whoever asks again is told the same
+            self.value = item.result()
+            raise StopIteration
+        self._owed = len(item)
+        return item
+
+    def close(self) -> None:
+        """Give it up, if it is not over."""
+        with suppress(StreamLost):
+            self._stream.reset()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_stream"):
+            self.close()
 
 
 def pour(machine: Machine, op: str, data: Iterable[bytes], **arguments: Any) -> Any:

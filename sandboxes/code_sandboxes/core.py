@@ -80,6 +80,7 @@ class Core:
         self.closed = ""  # why
         self.paused: dict[str, Any] | None = None  # how it is reached again
         self._closing, self._ending = threading.Lock(), False  # whether it could not be ended
+        self.keeping = threading.Lock()  # while a snapshot is made: one at a time
         self._interpreters: dict[str, Interpreter] = {}
         self._numbering = 0
         try:
@@ -275,14 +276,23 @@ class Core:
             raise ConfigurationError(f"code is a string, not {type(code).__name__}")
         check_callback("stdin", stdin)
         offered = self.host_functions | functions_of(host_functions)
+        interpreter = self._free_interpreter(context)
+        turn = Turn(interpreter, code, offer=tuple(offered))
+        handlers = {**offered, **({INPUT: stdin} if stdin else {})}
+        return Run(turn, self.limit(timeout), handlers, interpreter)
+
+    def _free_interpreter(self, context: Context | str | None) -> Interpreter:
+        """The same as `interpreter`, if it can run anything.
+
+        Raises:
+            ConfigurationError: it waits for whoever asks for it.
+        """
         interpreter = self.interpreter(context)
         if interpreter in answering.get():
             raise ConfigurationError(
                 "that context waits for the host function that runs now; use create_context()"
             )
-        turn = Turn(interpreter, code, offer=tuple(offered))
-        handlers = {**offered, **({INPUT: stdin} if stdin else {})}
-        return Run(turn, self.limit(timeout), handlers, interpreter)
+        return interpreter
 
     def limit(self, timeout: float | None | Unset) -> float | None:
         """The seconds that an execution may take."""
@@ -291,12 +301,19 @@ class Core:
         check_timeout(timeout)
         return timeout
 
-    def request(self, context: Context | str | None, op: str, **arguments: Any) -> Run:
+    def request(
+        self,
+        context: Context | str | None,
+        op: str,
+        *,
+        timeout: float | None | Unset = DEFAULT,
+        **arguments: Any,
+    ) -> Run:
         """A silent request to the helper in an interpreter, not started."""
         self.machine.cwd  # noqa: B018 - raises where the sandbox is closed
         code, handlers = helper_call(op, **arguments)
-        turn = Turn(self.interpreter(context), code, silent=True)
-        return Run(turn, self.timeout, handlers)
+        turn = Turn(self._free_interpreter(context), code, silent=True)
+        return Run(turn, self.limit(timeout), handlers)
 
     def command(
         self,

@@ -48,7 +48,7 @@ class Files:
 
     def read_stream(self, path: str) -> Iterator[bytes]:
         """The bytes of a file, in pieces, without ever holding it whole."""
-        return bulk.pull(self._core.machine, "read", path=checked(path))
+        return bulk.Pull(self._core.machine, "read", path=checked(path))
 
     def write(self, path: str, data: Data, *, encoding: str = "utf-8") -> None:
         """Write a file, whole or not at all; missing directories are made.

@@ -184,6 +184,8 @@ class Keepable(Protocol):
 
     isolation: str
     """What keeps its code in, of `ISOLATION`."""
+    most_kept: int
+    """The bytes that a snapshot may have: what is inside may claim any size."""
 
 
 @runtime_checkable

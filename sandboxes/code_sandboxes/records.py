@@ -152,12 +152,7 @@ def living() -> Iterator[Record]:
         else:
             with suppress(OSError):
                 path.unlink()
-    for part in _folder().glob("*.part"):
-        if abandoned(part):
+    for part in _folder().glob("*.part"):  # its writer died before it was whole
+        writer = part.suffixes[-2].removeprefix(".")
+        if not (writer.isdecimal() and start_of(int(writer))):
             part.unlink(missing_ok=True)
-
-
-def abandoned(part: Path) -> bool:
-    """Whether the writer of a file `*.<pid>.part` died before it was whole."""
-    writer = part.suffixes[-2].removeprefix(".")
-    return not (writer.isdecimal() and start_of(int(writer)))

@@ -312,9 +312,12 @@ class Sandbox:
         A local sandbox's are kept on this machine: the files of its home (and ``/data``), its own
         packages, and the variables of every context, as soon as its code has ended. Any local
         variant starts from them, with two exceptions, each of which is a RuntimeWarning: in one
-        that isolates its code less than the one that it was made on, or with another Python, it
-        has the files alone. What cannot be kept (a lock, a generator, a socket) is named in
-        `Snapshot.skipped`. Processes, environment variables and the system are no part of it.
+        that isolates its code less than the one that it was made on (its network counts), or
+        with another Python, it has the files alone. What cannot be kept (a lock, a generator, an
+        open file) is named in `Snapshot.skipped`, what cannot be loaded later in a warning.
+
+        Processes, environment variables, the state of modules and the system are no part of it.
+        Hard links become copies, and files with holes are filled.
 
         Args:
             name: its name, which no other snapshot of this machine (of a cloud: there) has.
@@ -324,7 +327,8 @@ class Sandbox:
             UnsupportedError: the variant keeps no snapshots; the message says which do.
             ConfigurationError: there is one of that name.
             ExecutionFailedError: the variables could not be had: their own code ended the
-                interpreter, or took longer than the sandbox's timeout. Nothing was kept.
+                interpreter, or took longer than ten minutes. Nothing was kept.
+            SandboxError: it cannot be written here.
 
         Example:
             >>> with Sandbox.create("local-eval") as sandbox:

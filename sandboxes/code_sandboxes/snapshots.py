@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -16,14 +18,21 @@ from .registry import hosts, refusal, variant_class
 MOST_NAME = 100
 
 
-def create(core: Core, name: str, description: str) -> Snapshot:
+def create(
+    core: Core, name: str, description: str, cancelled: threading.Event | None = None
+) -> Snapshot:
     """Keep a sandbox as it is now.
+
+    Args:
+        cancelled: once it is set, a local one is not kept.
 
     Raises:
         ConfigurationError: that is no name, or there is a snapshot of that name.
         UnsupportedError: its variant keeps none.
     """
     check_name(name)
+    if re.fullmatch(r"snap-[0-9a-f]{16}", name):
+        raise ConfigurationError(f"{name!r} looks like the id of a snapshot: give another name")
     if not isinstance(description, str):
         raise ConfigurationError(f"description is text, not {description!r}")
     core.machine.cwd  # noqa: B018 - raises where the sandbox is closed, gone or paused
@@ -32,7 +41,7 @@ def create(core: Core, name: str, description: str) -> Snapshot:
         return variant.create_snapshot(name, description)
     if not isinstance(variant, Keepable):
         raise UnsupportedError(refusal(variant.name, "snapshots"))
-    return keeping.take(core, name, description)
+    return keeping.take(core, name, description, cancelled or threading.Event())
 
 
 def listed(variant: str | None) -> list[Snapshot]:
@@ -57,6 +66,8 @@ def delete(name: str, variant: str | None) -> None:
     check_name(name)
     known, troubles = _all(variant)
     found = [(kept, remove) for kept, remove in known if name in (kept.name, kept.id)]
+    if not found and variant is None and store.discard(name):
+        return  # it was damaged, and is therefore no longer listed
     if not found and troubles:
         raise troubles[0]
     if not found:

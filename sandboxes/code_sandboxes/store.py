@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import threading
 import time
 import uuid
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import records
-from .errors import ConfigurationError, SandboxError, SnapshotNotFoundError
+from .errors import ConfigurationError, SandboxError, SandboxGoneError, SnapshotNotFoundError
 from .infos import Snapshot
+from .inside.stream import StreamLost
 
-ABOUT, ARCHIVE = "snapshot.json", "files.tar"
-MOST_BYTES = 64 << 30  # of a snapshot: what a sandbox sends may have no end
-MOST_SAID, MOST_LINE = 100, 300  # lines of what was left out, and characters of one
+ABOUT, ARCHIVE, UNFINISHED = "snapshot.json", "files.tar", ".part"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Kept:
         info: what a caller may know of it.
         python: the version of the Python inside.
         isolation: what kept its code in.
+        hosts: those that its code could reach; None for any.
+        runtime: the container runtime that was asked for.
         contexts: those whose variables it has.
         folder: where it is.
     """
@@ -38,7 +41,9 @@ class Kept:
     info: Snapshot
     python: str
     isolation: str
-    contexts: tuple[str, ...]
+    hosts: list[str] | None
+    runtime: str | None
+    contexts: list[str]
     folder: Path
 
     def open(self) -> BinaryIO:
@@ -70,9 +75,8 @@ def listed() -> list[Kept]:
     """All of them, the oldest first; what writers that died have left is removed on the way."""
     found = []
     for path in _folder().iterdir():
-        if path.suffix == ".part":
-            if records.abandoned(path):
-                shutil.rmtree(path, ignore_errors=True)
+        if path.suffix == UNFINISHED:
+            _sweep(path)
         elif (kept := _load(path)) is not None:
             found.append(kept)
     return sorted(found, key=lambda kept: kept.info.created or 0.0)
@@ -81,9 +85,9 @@ def listed() -> list[Kept]:
 def _load(folder: Path) -> Kept | None:
     try:
         about = json.loads((folder / ABOUT).read_text())
-        info = Snapshot(**{**about["info"], "skipped": tuple(about["info"]["skipped"])})
-        return Kept(info, about["python"], about["isolation"], tuple(about["contexts"]), folder)
-    except (OSError, ValueError, TypeError, KeyError):  # gone, or not one of ours
+        info = about.pop("info")
+        return Kept(Snapshot(**{**info, "skipped": tuple(info["skipped"])}), folder=folder, **about)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # gone, or not one of ours
         return None
 
 
@@ -103,54 +107,83 @@ def find(name: str) -> Kept:
 
 def delete(kept: Kept) -> None:
     """Remove it, whole."""
-    gone = _part(kept.info.id)
-    with suppress(FileNotFoundError):  # somebody else was faster
-        os.rename(kept.folder, gone)
-        shutil.rmtree(gone)
+    discard(kept.info.name)
 
 
-def _part(id: str) -> Path:
-    """The name of something that is not whole, with that of its writer."""
-    return _folder() / f"{id}-{uuid.uuid4().hex[:8]}.{os.getpid()}.part"
+def discard(name: str) -> bool:
+    """Remove what there is of that name, be it damaged; whether there was anything."""
+    gone = _unfinished(_id(name))
+    try:
+        os.rename(_folder() / _id(name), gone)
+    except FileNotFoundError:  # somebody else was faster
+        return False
+    shutil.rmtree(gone)
+    return True
 
 
-class Value:
-    """Iterates over a generator, and has its value in the end."""
+def _unfinished(id: str) -> Path:
+    """A name for something that is not whole."""
+    return _folder() / f"{id}-{uuid.uuid4().hex[:8]}{UNFINISHED}"
 
-    def __init__(self, generator: Generator[bytes, None, Any]) -> None:
-        self._generator, self.value = generator, None
 
-    def __iter__(self) -> Iterator[bytes]:
-        self.value = yield from self._generator
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """While its writer lives, in whatever namespace, nobody sweeps it."""
+    lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a writer that died has left."""
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):  # it is done with, or none of ours
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(lock)
 
 
 class Draft:
     """A snapshot that is being made.
 
     Attributes:
-        skipped: what is not in it, a line each; hostile.
+        skipped: what is not in it, a line each.
     """
 
     def __init__(self, folder: Path, id: str) -> None:
         self._folder, self._id = folder, id
         self.skipped: list[str] = []
 
-    def fill(self, pieces: Generator[bytes, None, Any]) -> Any:
-        """Write the archive; the generator's value.
+    def fill(self, pieces: Iterable[bytes], most: int, cancelled: threading.Event) -> None:
+        """Write the archive.
+
+        Args:
+            most: the bytes that it may have.
+            cancelled: once it is set, no more is written.
 
         Raises:
-            SandboxError: it has no end.
+            SandboxError: it has more.
         """
-        left, value = MOST_BYTES, Value(pieces)
+        size = 0
         with (self._folder / ARCHIVE).open("xb") as file:
-            for piece in value:
-                left -= len(piece)
-                if left < 0:
-                    raise SandboxError(f"the sandbox has over {MOST_BYTES} bytes: too much to keep")
+            for piece in pieces:
+                size += len(piece)
+                if size > most:
+                    raise SandboxError(f"the sandbox has over {most} bytes: too much to keep")
+                if cancelled.is_set():
+                    return
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-        return value.value
 
     def finish(self, about: dict[str, Any], **info: Any) -> Snapshot:
         """Make it one of those that there are.
@@ -158,27 +191,27 @@ class Draft:
         Raises:
             ConfigurationError: there is one of that name.
         """
-        lines = [str(line)[:MOST_LINE] for line in self.skipped]
-        if len(lines) > MOST_SAID:
-            lines[MOST_SAID:] = [f"and {len(lines) - MOST_SAID} more"]
         size = (self._folder / ARCHIVE).stat().st_size
-        made = Snapshot(id=self._id, created=time.time(), size=size, skipped=tuple(lines), **info)
+        skipped = tuple(self.skipped)
+        made = Snapshot(id=self._id, created=time.time(), size=size, skipped=skipped, **info)
         with (self._folder / ABOUT).open("x") as file:
             json.dump({"info": asdict(made), **about}, file)
             file.flush()
             os.fsync(file.fileno())
         try:
             os.rename(self._folder, self._folder.parent / self._id)
-        except OSError as error:
+        except OSError:
             refuse_second(made.name)
-            raise SandboxError(f"snapshot {made.name!r} cannot be kept: {error}") from error
+            raise
         return made
 
 
 def refuse_second(name: str) -> None:
     """Raise ConfigurationError where there is a snapshot of that name."""
-    if (_folder() / _id(name)).exists():
-        raise ConfigurationError(f"there is a snapshot {name!r} already; delete it first")
+    if not (folder := _folder() / _id(name)).exists():
+        return
+    damaged = "" if _load(folder) is not None else ", a damaged one"
+    raise ConfigurationError(f"there is a snapshot {name!r} already{damaged}; delete it first")
 
 
 @contextmanager
@@ -187,12 +220,19 @@ def draft(name: str) -> Iterator[Draft]:
 
     Raises:
         ConfigurationError: there is one of that name.
+        SandboxGoneError: the sandbox has ended, or was detached, meanwhile.
+        SandboxError: it cannot be written.
     """
     refuse_second(name)
-    folder = _part(_id(name))
-    folder.mkdir(mode=0o700)
+    folder = _unfinished(_id(name))
     try:
-        yield Draft(folder, _id(name))
-    except BaseException:
+        folder.mkdir(mode=0o700)
+        with _held(folder):
+            yield Draft(folder, _id(name))
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, StreamLost):
+            raise SandboxGoneError("the sandbox has ended, or was detached, meanwhile") from error
+        if isinstance(error, OSError) and not isinstance(error, SandboxError):
+            raise SandboxError(f"snapshot {name!r} cannot be kept: {error}") from error
         raise

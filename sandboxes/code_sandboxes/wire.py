@@ -15,21 +15,16 @@ INSIDE = Path(__file__).parent / "inside"
 # each is executed where it is first imported
 SUPERVISOR = (
     *("start", "forkserver", "stream", "mux", "proctable"),
-    *("files", "archive", "unarchive", "egress", "processes", "services", "supervisor"),
+    *("entries", "files", "archive", "unarchive", "egress", "processes", "services", "supervisor"),
 )
+VARIABLES = ("helper", "reducers", "groups", "pickled")
 INTERPRETER = (
-    *("helper", "pickled", "rawoutput", "whole", "textio", "shown", "cell", "report"),
+    *(*VARIABLES, "rawoutput", "whole", "textio", "shown", "cell", "report"),
     *("host", "worker"),
 )
 KERNEL = (
-    "helper",
-    "pickled",
-    "rawoutput",
-    "report",
-    "streams",
-    "interrupts",
-    "preloaded",
-    "kernel",
+    *(*VARIABLES, "rawoutput", "report", "streams"),
+    *("interrupts", "preloaded", "kernel"),
 )
 # in the kernels of a server that is not ours
 IN_A_KERNEL = (*SUPERVISOR, "place", "line", "guard", "comm")

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import sys
 import tarfile
-
-from .files import Files
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import BinaryIO
 
+    from .files import Files
     from .services import Services
     from .stream import Stream
 
 PIECE = 1 << 17
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # what a sandbox has without anybody's doing, by place
 OURS = {
+    "home": {".code-sandboxes"},
     "packages": {"_host.pth", "_server.pth"},
     "scripts": {"python", "python3", "pip"},
 }
@@ -28,6 +30,29 @@ OURS = {
 INTERPRETER = b"@code-sandboxes-python@"
 MOST_SCRIPT = 1 << 16  # bytes of a file that names it
 MOST_LEFT_OUT = 100  # that are named
+
+
+def variables(supervisor: Services, stream: Stream, clear: bool) -> str:
+    """Where the variables of interpreters are, before `pack` and after `unpack`."""
+    folder: str = supervisor.options["places"]["variables"]
+    if clear:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder, mode=0o700)
+    return folder
+
+
+def pack(supervisor: Services, stream: Stream) -> list[str]:
+    """Send all that is to be kept; what could not be, a line each."""
+    packed = Packed(supervisor.files, stream)
+    packed.send(supervisor.options["places"])
+    return packed.left_out
+
+
+def unpack(supervisor: Services, stream: Stream, only: list[str], trusted: bool) -> list[str]:
+    """See unarchive.py."""
+    from .unarchive import unpack
+
+    return unpack(supervisor, stream, only, trusted)
 
 
 class Packed:
@@ -49,38 +74,43 @@ class Packed:
         return len(data)
 
     def send(self, places: Mapping[str, str]) -> None:
-        with tarfile.open(fileobj=self, mode="w|", bufsize=PIECE, copybufsize=PIECE) as archive:  # type: ignore[call-overload]
+        with tarfile.open(  # type: ignore[call-overload]
+            fileobj=self, mode="w|", bufsize=PIECE, copybufsize=PIECE
+        ) as archive:
             for place, root in places.items():
                 if os.path.isdir(root):
                     self._send(archive, place, self._files.below(root))
 
     def _send(self, archive: tarfile.TarFile, place: str, files: Files) -> None:
-        for entry in files.entries("/", None):
-            below = entry["path"][len(files.root) :].lstrip("/")
-            if below in OURS.get(place, ()):
+        for directory, path, status in files.walk("/", None):
+            below = path[len(files.root) :].lstrip("/")
+            if below.partition("/")[0] in OURS.get(place, ()):
                 continue
             member = tarfile.TarInfo(f"{place}/{below}")
-            member.mode, member.mtime = entry["mode"] & 0o777, entry["modified"]
+            member.mode, member.mtime = stat.S_IMODE(status.st_mode) & 0o777, status.st_mtime
             try:
-                self._add(archive, member, entry["type"], files, below)
+                self._add(archive, member, directory, status)
             except OSError as error:
                 self.leave_out(f"{member.name}: {error.strerror or error}")
 
     def _add(
-        self, archive: tarfile.TarFile, member: tarfile.TarInfo, kind: str, files: Files, below: str
+        self,
+        archive: tarfile.TarFile,
+        member: tarfile.TarInfo,
+        directory: int,
+        status: os.stat_result,
     ) -> None:
-        if kind == "directory":
+        name = member.name.rpartition("/")[2]
+        if stat.S_ISDIR(status.st_mode):
+            os.close(os.open(name, READ | os.O_DIRECTORY, dir_fd=directory))
             member.type = tarfile.DIRTYPE
             archive.addfile(member)
-            if not os.access(f"{files.root}/{below}", os.R_OK | os.X_OK):
-                self.leave_out(f"{member.name}: what is in it cannot be read")
-        elif kind == "symlink":
+        elif stat.S_ISLNK(status.st_mode):
             member.type = tarfile.SYMTYPE
-            with files.parent(below, follow=False) as (parent, name):
-                member.linkname = os.readlink(name, dir_fd=parent)
+            member.linkname = os.readlink(name, dir_fd=directory)
             archive.addfile(member)
-        elif kind == "file":
-            with files.open(below) as file:
+        elif stat.S_ISREG(status.st_mode):
+            with os.fdopen(os.open(name, READ, dir_fd=directory), "rb", 0) as file:
                 self._add_file(archive, member, file)
         else:
             self.leave_out(f"{member.name}: no file, but a socket, a pipe or a device")
@@ -125,29 +155,3 @@ class Exactly:
                 data, self.short = bytes(most), True
         self.left -= len(data)
         return data
-
-
-def variables(supervisor: Services, stream: Stream, clear: bool) -> str:
-    """Where the variables of interpreters are, before `pack` and after `unpack`."""
-    folder: str = supervisor.options["places"]["variables"]
-    if clear:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder, mode=0o700)
-    return folder
-
-
-def pack(supervisor: Services, stream: Stream) -> list[str]:
-    """Send all that is to be kept; what could not be, a line each."""
-    packed = Packed(supervisor.files, stream)
-    try:
-        packed.send(supervisor.options["places"])
-    finally:
-        variables(supervisor, stream, clear=True)
-    return packed.left_out
-
-
-def unpack(supervisor: Services, stream: Stream, only: list[str], shown: bool) -> list[str]:
-    """See unarchive.py."""
-    from .unarchive import unpack
-
-    return unpack(supervisor, stream, only, shown)

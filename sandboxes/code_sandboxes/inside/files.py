@@ -8,13 +8,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from .entries import describe, known, sorted_entries, translate
+
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 MOST_LINKS = 40
-KINDS = {stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFREG: "file"}
 
 
 class Files:
@@ -174,34 +175,33 @@ class Files:
 
     def entries(self, path: str, depth: int | None) -> Iterator[dict[str, Any]]:
         """What lies below a directory, `depth` levels deep (None: all), parents first."""
+        for _, found, status in self.walk(path, depth):
+            yield describe(found.rpartition("/")[2], found, status)
+
+    def walk(self, path: str, depth: int | None) -> Iterator[tuple[int, str, os.stat_result]]:
+        """The same: the descriptor of the directory that holds it, its path, what is known."""
         with self.parent(path) as (parent, name):
             directory = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        above = [(directory, sorted_entries(directory), self.resolve(path).rstrip("/"))]
         try:
-            yield from self._walk(directory, self.resolve(path).rstrip("/"), depth)
+            while above:
+                directory, waiting, base = above[-1]
+                if (entry := next(waiting, None)) is None:
+                    os.close(directory)
+                    above.pop()
+                    continue
+                if entry.name in self._unfinished or (status := known(entry)) is None:
+                    continue
+                found = f"{base}/{entry.name}"
+                yield directory, found, status
+                if stat.S_ISDIR(status.st_mode) and (depth is None or len(above) < depth):
+                    with suppress(OSError):  # unreadable, or swapped: it is listed, no more
+                        below = os.open(entry.name, DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+                        above.append((below, iter(()), found))
+                        above[-1] = (below, sorted_entries(below), found)
         finally:
-            os.close(directory)
-
-    def _walk(self, directory: int, path: str, depth: int | None) -> Iterator[dict[str, Any]]:
-        with os.scandir(directory) as scanned:
-            found = sorted(scanned, key=lambda entry: entry.name)
-        for entry in found:
-            if entry.name in self._unfinished:
-                continue
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # removed meanwhile
-            full = f"{path}/{entry.name}"
-            yield describe(entry.name, full, status)
-            if stat.S_ISDIR(status.st_mode) and depth != 1:
-                try:
-                    below = os.open(entry.name, DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-                except OSError:
-                    continue  # unreadable, or swapped for something else: it is listed, no more
-                try:
-                    yield from self._walk(below, full, depth and depth - 1)
-                finally:
-                    os.close(below)
+            for directory, _, _ in above:
+                os.close(directory)
 
     def glob(self, pattern: str) -> Iterator[dict[str, Any]]:
         """Entries whose path matches; `*` stays within a component, `**` does not."""
@@ -269,35 +269,3 @@ class Files:
     def _not_root(name: str) -> None:
         if name == ".":
             raise PermissionError(errno.EACCES, "that is the sandbox's own root")
-
-
-def describe(name: str, path: str, status: os.stat_result) -> dict[str, Any]:
-    """One entry, as JSON."""
-    return {
-        "name": name,
-        "path": path,
-        "size": status.st_size,
-        "type": KINDS.get(stat.S_IFMT(status.st_mode), "other"),
-        "modified": status.st_mtime,
-        "mode": stat.S_IMODE(status.st_mode),
-    }
-
-
-def translate(pattern: str) -> str:
-    """A glob pattern as a regular expression (`glob.translate` came with Python 3.13)."""
-    import re
-
-    out, at = "", 0
-    while at < len(pattern):
-        if pattern.startswith("**/", at):
-            out, at = out + "(?:[^/]+/)*", at + 3
-        elif pattern.startswith("**", at):
-            out, at = out + ".*", at + 2
-        elif pattern[at] in "*?":
-            out, at = out + ("[^/]*" if pattern[at] == "*" else "[^/]"), at + 1
-        elif found := re.compile(r"\[(!?)([^/][^]]*)\]").match(pattern, at):
-            inner = re.sub(r"([\\\[\]^&~|])", r"\\\1", found[2])
-            out, at = f"{out}(?!/)[{found[1] and '^'}{inner}]", found.end()
-        else:
-            out, at = out + re.escape(pattern[at]), at + 1
-    return out

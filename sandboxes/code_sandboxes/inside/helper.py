@@ -118,18 +118,18 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} cannot leave the sandbox as JSON: {problem}")
 
 
-def do_keep(path: str) -> list[list[str]]:
+def do_keep(path: str, home: str) -> list[list[str]]:
     """Write the variables to a file; those that cannot be kept, and why."""
     from . import pickled  # with pickle, when it is wanted
 
-    return pickled.keep(path)
+    return pickled.keep(path, home)
 
 
-def do_restore(path: str) -> None:
-    """Take them back."""
+def do_restore(path: str, home: str) -> list[list[str]]:
+    """Take them back; those that cannot be loaded, and why."""
     from . import pickled
 
-    pickled.told(pickled.restore, path)
+    return pickled.restore(path, home)
 
 
 def do_list() -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """The variables of an interpreter, in a file and back. Only ever done inside a sandbox.
 
-The user's functions and classes go along by value, by cloudpickle where the interpreter has it;
-functions keep the namespace as their globals.
+The user's functions and classes go along by value, by cloudpickle where the interpreter has it.
+Variables that share something mutable, or a class of the user's, are pickled together; all others
+alone, so that what cannot be loaded later takes nothing along.
 """
 
 from __future__ import annotations
@@ -10,99 +11,51 @@ import os
 import pickle
 import re
 import sys
-from types import CellType, CodeType, FunctionType
+from struct import Struct
+from types import FunctionType
 
 from . import helper
+from .groups import Failure, dump, grouped, reason
+from .reducers import Keeper
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Iterator
+    from typing import Any, BinaryIO
 
-OF_THE_SHELL = re.compile(r"__\w*__|_+|_i+|_i?\d+")  # former results and inputs, and Python's own
-MOST_SAID = 200  # characters of a reason
-OF_A_FUNCTION = (
-    *("__dict__", "__defaults__", "__kwdefaults__", "__qualname__", "__doc__", "__module__"),
-    *("__annotate__" if sys.version_info >= (3, 14) else "__annotations__", "__type_params__"),
+# former results and inputs, and what every module has
+NOT_KEPT = re.compile(
+    r"_+|_i+|_i?\d+|__(name|doc|package|loader|spec|builtins?|annotations|cached|file)__"
 )
-
-try:
-    from cloudpickle import Pickler  # type: ignore[import-untyped]
-except ImportError:  # then what the code has defined is left out, and named
-    from pickle import Pickler
+DEEP = 10_000  # what may hold what may hold what: more could end the process
+SIZE = Struct(">Q")
 
 
-def fill_cell(cell: CellType, state: tuple[Any]) -> None:
-    cell.cell_contents = state[0]
+def keep(path: str, home: str) -> list[list[str]]:
+    """Write the variables to a file; those that cannot be kept, and why.
 
-
-def make_function(code: CodeType, name: str, closure: tuple[CellType, ...]) -> FunctionType:
-    return FunctionType(code, helper.world.names, name, None, closure)
-
-
-def fill_function(function: FunctionType, state: dict[str, Any]) -> None:
-    function.__dict__.update(state.pop("__dict__"))
-    for name, value in state.items():
-        setattr(function, name, value)
-
-
-class Keeper(Pickler):  # type: ignore[misc]
-    """Pickles functions of the user's so that they come back to the namespace."""
-
-    def reducer_override(self, item: Any) -> Any:
-        # both are made first and filled later: they may hold themselves, and share cells
-        if type(item) is FunctionType and item.__globals__ is helper.world.names:
-            state = {name: getattr(item, name) for name in OF_A_FUNCTION if hasattr(item, name)}
-            made = (item.__code__, item.__name__, item.__closure__)
-            return make_function, made, state, None, None, fill_function
-        if type(item) is CellType:
-            try:
-                return CellType, (), (item.cell_contents,), None, None, fill_cell
-            except ValueError:  # nothing is in it
-                return CellType, ()
-        return getattr(super(), "reducer_override", lambda _: NotImplemented)(item)
-
-
-class Nowhere:
-    """A file that keeps nothing."""
-
-    def write(self, data: Any) -> int:
-        return len(data)
-
-
-def attempt(file: Any, found: Any) -> str:
-    """Pickle; why it cannot be done, or ``""``."""
-    try:
-        Keeper(file, 5).dump(found)
-    except Exception as error:  # noqa: BLE001 - the user's own __reduce__ may do anything
-        try:
-            said = f"{type(error).__name__}: {error}"
-        except Exception:  # noqa: BLE001 - the user's own __str__
-            said = type(error).__name__
-        return said[:MOST_SAID]
-    return ""
-
-
-def keep(path: str) -> list[list[str]]:
-    """Write the variables to a file; those that cannot be kept, and why."""
-    world = helper.world
-    count = getattr(world, "count", 0)
-    names = dict(world.names)  # at once: a thread may add to it
+    Raises:
+        OSError: the file cannot be written.
+    """
+    names = dict(helper.world.names)  # at once: a thread may add to it
     for name in list(names):
-        if name in world.hidden or OF_THE_SHELL.fullmatch(name):
+        if name in helper.world.hidden or NOT_KEPT.fullmatch(name):
             del names[name]
-    left_out: list[list[str]] = []
+    about = {
+        "count": getattr(helper.world, "count", 0),
+        "cwd": below(os.getcwd(), home),
+        "path": [below(entry, home) for entry in sys.path if entry and isinstance(entry, str)],
+    }
     with open(path, "wb", opener=private) as file:
-        if attempt(file, (names, count)):
-            for name, value in names.items():
-                if why := attempt(Nowhere(), value):
-                    left_out.append([name, why])
-            for name, _ in left_out:
-                del names[name]
-            file.seek(0)
-            file.truncate()
-            if why := attempt(file, (names, count)):  # one by one they could be
-                raise ValueError(why)
+        section(file, pickle.dumps(about))
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(DEEP)
+        try:
+            groups, left_out = grouped(names)
+            for group in groups:
+                left_out += write(file, {name: names[name] for name in group})
+        finally:
+            sys.setrecursionlimit(limit)
     return left_out
 
 
@@ -110,24 +63,111 @@ def private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def restore(path: str) -> None:
-    """Take the variables of a file, and remove it."""
+def below(path: str, home: str) -> str | None:
+    """A path as seen from the home; None for one outside."""
+    relative = os.path.relpath(path, home)
+    return None if relative.startswith("..") else relative
+
+
+def section(file: BinaryIO, data: bytes) -> None:
+    file.write(SIZE.pack(len(data)))
+    file.write(data)
+
+
+def write(file: BinaryIO, group: dict[str, Any]) -> list[list[str]]:
+    """Append a group: its names, then each variable; functions and classes first."""
+    order = sorted(group, key=lambda name: not isinstance(group[name], type | FunctionType))
+    begin = file.tell()
+    section(file, "\0".join(order).encode("utf-8", "surrogatepass"))
+    start = file.tell() + SIZE.size
+    file.write(SIZE.pack(0))
+    writer = Writer(file)
+    pickler = Keeper(writer, 5)
+    try:
+        for name in order:
+            dump(pickler, group[name])
+    except Failure as failure:  # one by one they could be
+        if writer.error is not None:
+            raise writer.error from None
+        file.seek(begin)
+        file.truncate()
+        return [[name, str(failure)] for name in order]
+    end = file.tell()
+    file.seek(start - SIZE.size)
+    file.write(SIZE.pack(end - start))
+    file.seek(end)
+    return []
+
+
+class Writer:
+    """A file that remembers what went wrong with it: a pickler's error may be of its own."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.error = file, None
+
+    error: OSError | None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def restore(path: str, home: str) -> list[list[str]]:
+    """Take the variables of a file, and remove it; those that cannot be loaded, and why."""
     try:
         with open(path, "rb") as file:
-            found, count = pickle.load(file)
+            return take(file, home)
     finally:
         os.unlink(path)
-    helper.world.names.update(found)
-    helper.world.hidden.difference_update(found)
-    if hasattr(
-        helper.world, "count"
-    ):  # or the lines of new cells would stand for those of old ones
-        helper.world.count = max(helper.world.count, count)
 
 
-def told(do: Callable[[str], Any], path: str) -> Any:
-    """Call; whatever the user's own classes raise is the request's error."""
+def take(file: BinaryIO, home: str) -> list[list[str]]:
+    about = pickle.loads(read(file))
+    if about["cwd"] and os.path.isdir(os.path.join(home, about["cwd"])):
+        os.chdir(os.path.join(home, about["cwd"]))
+    there = {os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)}
+    own = [os.path.join(home, entry) for entry in about["path"] if entry]
+    sys.path += [entry for entry in own if os.path.abspath(entry) not in there]
+    if hasattr(helper.world, "count"):  # or lines of new cells would stand for those of old ones
+        helper.world.count = max(helper.world.count, about["count"])
+    groups = list(sections(file))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(DEEP)
     try:
-        return do(path)
-    except Exception as error:  # the user's own __setstate__ may do anything
-        raise ValueError(f"{type(error).__name__}: {error}"[:MOST_SAID]) from error
+        while True:  # one may need another one's class or module while it is loaded
+            failed = [(group, why) for group in groups if (why := load(file, *group))]
+            if not failed or len(failed) == len(groups):
+                return [[", ".join(group[0]), why] for group, why in failed]
+            groups = [group for group, _ in failed]
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def read(file: BinaryIO) -> bytes:
+    (size,) = SIZE.unpack(file.read(SIZE.size))
+    return file.read(size)
+
+
+def sections(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
+    """The names of each group, and where its pickles are."""
+    while head := file.read(SIZE.size):
+        names = file.read(SIZE.unpack(head)[0]).decode("utf-8", "surrogatepass").split("\0")
+        (size,) = SIZE.unpack(file.read(SIZE.size))
+        yield names, file.tell()
+        file.seek(size, os.SEEK_CUR)
+
+
+def load(file: BinaryIO, names: list[str], at: int) -> str:
+    """Load a group; why it cannot be done, or ``""``."""
+    file.seek(at)
+    unpickler = pickle.Unpickler(file)
+    try:
+        for name in names:
+            helper.world.names[name] = unpickler.load()
+            helper.world.hidden.discard(name)
+    except Exception as error:  # noqa: BLE001 - the user's own __setstate__ may do anything
+        return reason(error)
+    return ""

@@ -169,7 +169,10 @@ def main(control: int, *raw_outputs: int) -> None:
         stream.before_text = worker.settle  # type: ignore[method-assign]
     helper.world = worker
     shown.publish = worker.tell
-    sys.argv, sys.path[:0] = [""], [""]
+    sys.argv = [""]
+    # as in a kernel: modules of the home, but not in place of the standard library's
+    installed = (at for at, path in enumerate(sys.path) if path.endswith("-packages"))
+    sys.path.insert(next(installed, len(sys.path)), "")
     sys.stdout, sys.stderr = worker.streams
     builtins.display = shown.display  # type: ignore[attr-defined]
     os.register_at_fork(after_in_child=host.after_fork)

@@ -26,7 +26,7 @@ PLACES = {  # what a snapshot has of them
     "home": WORKSPACE,
     "data": "/data",
     "remote": "/remote",
-    "variables": f"{HOME}/.variables",
+    "variables": f"{WORKSPACE}/.code-sandboxes",  # where there is most room
 }
 MEMORY, LEAST_MEMORY = 2 << 30, 256 << 20
 MOST_DISK = 0.75  # of the memory, which it is a part of

@@ -32,6 +32,7 @@ from .container import (
     WORKSPACE,
     arguments,
     image_environment,
+    sizes,
     starting_directory,
     ways_out,
 )
@@ -61,10 +62,12 @@ class LocalDocker:
 
     name: ClassVar[str] = "local-docker"
     isolation = "container"
+    most_kept = 0  # see below
 
     def __init__(self, config: SandboxConfig, id: str) -> None:
         self.config, self._id = config, id
         self._cwd = starting_directory(config)
+        self.most_kept = 2 * sizes(config)[1]  # files with holes have more than they take
         self._engine = Engine()
         self._container = ""
         self._adopted = self._kept = False  # whether a former owner started it, and its server

@@ -76,6 +76,7 @@ class LocalProcess:
 
     name: ClassVar[str]
     isolation = "none"
+    most_kept = 64 << 30
     modules: ClassVar[tuple[str, ...]]
     preload: ClassVar[tuple[str, ...]] = ()
 
