@@ -25,7 +25,8 @@ _TEXTS = (
     *("environment", "gpu", "working_dir", "snapshot_name"),
     *("runtime", "server_url", "token"),
 )
-_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*(:(?P<port>[0-9]{{1,5}}))?")
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,10 @@ class SandboxConfig:
             raise ConfigurationError(f"allowed_hosts is a list of hosts, not {hosts!r}")
         for host in hosts:
             found = _HOST.fullmatch(host) if isinstance(host, str) else None
-            if found is None or not 0 < int((found[3] or ":80")[1:]) < 1 << 16:
+            if found is None or not 0 < int(found["port"] or 80) < 1 << 16:
                 raise ConfigurationError(
-                    f"allowed_hosts: {host!r} is not `host`, `*.suffix` or `host:port`"
+                    f"allowed_hosts: {host!r} is not `host`, `*.suffix` or `host:port`; a name is "
+                    "in ASCII (xn--...), without a scheme, and no IPv6 address"
                 )
         if self.allowed_hosts and self.network_policy in ("inherit", "all"):
             raise ConfigurationError(

@@ -33,9 +33,10 @@ class Interpreter:
         self.channel: Channel | None = None
         self.offered: set[str] = set()
         self.current: Turn | None = None
-        self.closed = False
+        self.closed = self.left = False
         self._waiting: deque[Callable[[], None]] = deque()
-        self._busy, self._lock, self._opening = False, threading.Lock(), threading.Lock()
+        self._busy, self._lock = False, threading.Lock()
+        self.opening = threading.Lock()  # held while a channel is opened, or let go of
         self.signals: list[Future[Any]] = []  # interrupts of former executions, under way
 
     @property
@@ -45,8 +46,10 @@ class Interpreter:
 
     def prepare(self) -> Channel:
         """The channel; blocks while an interpreter starts (async callers use a thread)."""
-        with self._opening:
+        with self.opening:
             if self.channel is None:
+                if self.left:
+                    raise SandboxError("the sandbox was detached")
                 self.offered.clear()
                 self.channel = self._open_channel()
             return self.channel
@@ -87,7 +90,7 @@ class Interpreter:
 
     def kill(self) -> None:
         """End the interpreter; the next execution gets a new one."""
-        with self._opening:
+        with self.opening:
             channel = self.channel
         if channel is not None:
             channel.kill()
@@ -97,7 +100,7 @@ class Interpreter:
     def close(self, *, keep: bool = False) -> None:
         """Let go of the channel, if there is one."""
         self.closed = not keep
-        with self._opening:
+        with self.opening:
             channel, self.channel = self.channel, None
         if channel is not None:
             channel.close(keep=keep)

@@ -9,7 +9,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -91,7 +91,7 @@ class Core:
             if self.config.network_policy == "allowlist":
                 from .egress.proxy import Proxy  # when it is wanted
 
-                Proxy(self._machine, self.config.allowed_hosts)
+                Proxy(self._machine, self.config.allowed_hosts, id)
             if restoring is not None:
                 restoring.put_files(self._machine)
             self._machine.kept = [] if fresh else kept
@@ -363,11 +363,16 @@ class Core:
         lifetime = DETACHED_LIFETIME if max_lifetime is None else max_lifetime
         if isinstance(variant, Hosted):
             lifetime = within(max_lifetime, variant.time_left())
-        with self._closing:
+        with self._closing, ExitStack() as stack:
+            interpreters = list(self._interpreters.values())
+            for interpreter in interpreters:  # or the record would not know of one
+                stack.enter_context(interpreter.opening)
             machine.set_lifetime(lifetime)
             records.write(self.record(detached=True))
             self.stay(variant, lifetime)
             self.closed = "detached"
+            for interpreter in interpreters:
+                interpreter.left = True
         self.hang_up(variant)
         return self.id
 

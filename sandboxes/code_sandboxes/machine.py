@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from .answer import Answer
 from .ctrl_c import Whole
 from .errors import SandboxExpiredError, SandboxGoneError, SandboxStartError
-from .inside.mux import Mux
-from .inside.stream import Stream, StreamLost
+from .inside.mux import Mux, ProtocolError
+from .inside.stream import DATA, WINDOW, Stream, StreamLost
 from .kernel import Pipe, Wakeable
 from .text import printable
 
@@ -27,7 +27,9 @@ KILL_SECONDS = 20.0  # that a supervisor has to kill something: it takes 5 at mo
 
 
 class HostStream(Stream):
-    """A stream that Ctrl-C leaves whole."""
+    """A stream that Ctrl-C leaves whole, and that holds the other end to its credit."""
+
+    _unread = 0
 
     def post(self, lane: int, data: bytes, *, end: bool = False) -> None:
         """See Stream."""
@@ -37,7 +39,22 @@ class HostStream(Stream):
     def taken(self, size: int) -> None:
         """See Stream."""
         with Whole():
+            with self._changed:
+                self._unread -= size
             super().taken(size)
+
+    def deliver(self, kind: int, lane: int, payload: Any) -> None:
+        """See Stream.
+
+        Raises:
+            ProtocolError: what a hostile end sends could fill the memory.
+        """
+        if kind == DATA:
+            with self._changed:
+                self._unread += len(payload)
+            if self._unread > WINDOW:
+                raise ProtocolError("it sends more than it may")
+        super().deliver(kind, lane, payload)
 
     def reset(self) -> None:
         """See Stream."""

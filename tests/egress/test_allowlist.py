@@ -6,6 +6,8 @@ import asyncio
 import http.server
 import json
 import logging
+import socket
+import struct
 import subprocess
 import threading
 import time
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 
 from code_sandboxes import AsyncSandbox, Sandbox
-from code_sandboxes.egress import rules
+from code_sandboxes.egress import proxy, relay, rules
 from code_sandboxes.testing.base import eventually
 from code_sandboxes.testing.package_cases import wheel
 
@@ -47,6 +49,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.path == "/slow":
             time.sleep(60)
             return
+        elif self.path == "/pause":
+            time.sleep(1.5)
+            body = b"after a pause"
+        elif self.path == "/cut":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 1000)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.rfile.close()
+            self.wfile.close()
+            self.connection.close()
+            self.close_connection = True
+            return
         else:
             body = f"hello {self.path}".encode()
         self.answer(body)
@@ -72,6 +85,9 @@ class Server(http.server.ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that left is what some tests are about."""
+
+
+IS_HERE = proxy.is_here
 
 
 @dataclass
@@ -104,6 +120,8 @@ def world() -> Iterator[World]:
             "look_up",
             lambda host, port: [made.names[host]] if host in made.names else look_up(host, port),
         )
+        patch.setattr(proxy, "is_here", lambda connected: False)  # this machine stands for others
+        patch.setattr(relay, "SILENCE", 3.0)
         yield made
     for server in servers:
         server.shutdown()
@@ -269,6 +287,62 @@ with ThreadPoolExecutor(16) as pool:
     assert eventually(lambda: serving() == 0, 20)
 
 
+def test_an_answer_is_the_last_of_its_connection(sandbox: Sandbox, world: World) -> None:
+    code = f"""
+import socket
+with socket.create_connection(("127.0.0.1", 3128), 20) as peer:
+    peer.sendall(b"GET {world.url("/one")} HTTP/1.1\\r\\nConnection: keep-alive\\r\\n\\r\\n")
+    peer.settimeout(20)
+    print(b"".join(iter(lambda: peer.recv(1000), b"")).decode())
+"""
+    said = sandbox.run_code(code).stdout
+    assert "hello /one" in said
+    assert "Connection: close" in said
+
+
+def test_what_was_cut_is_no_end(sandbox: Sandbox, world: World) -> None:
+    assert "reset" in got(sandbox, f"get({world.url('/cut')!r})")
+    code = f"""
+import socket
+def through(request):
+    with socket.create_connection(("127.0.0.1", 3128), 20) as peer:
+        peer.sendall(b"CONNECT allowed.test:{world.allowed.server_port} HTTP/1.1\\r\\n\\r\\n")
+        peer.settimeout(20)
+        peer.recv(1000)
+        peer.sendall(request)
+        peer.shutdown(socket.SHUT_WR)  # what was sent is all
+        try:
+            return b"".join(iter(lambda: peer.recv(1000), b"")).decode()
+        except OSError as error:
+            return type(error).__name__
+print(through(b"GET /cut HTTP/1.1\\r\\n\\r\\n"))
+print(through(b"GET /pause HTTP/1.1\\r\\nConnection: close\\r\\n\\r\\n"))
+print(through(b"GET /slow HTTP/1.1\\r\\n\\r\\n"))
+"""
+    said = sandbox.run_code(code).stdout
+    assert said.startswith("ConnectionResetError\n")
+    assert "after a pause" in said
+    assert said.endswith("ConnectionResetError\n")  # after SILENCE, and not as if that were all
+
+
+def test_more_than_there_are_places_for(sandbox: Sandbox, world: World) -> None:
+    code = f"""
+{GET}
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(150) as pool:
+    print(set(pool.map(lambda n: get({world.url("/pause")!r}, None, 60), range(150))))
+"""
+    assert sandbox.run_code(code, timeout=100).stdout == "{'after a pause'}\n"
+    assert sandbox.commands.run("echo alive").stdout == "alive\n"
+
+
+def test_this_machine_is_never_reached(
+    sandbox: Sandbox, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy, "is_here", IS_HERE)
+    assert "is this machine" in got(sandbox, f"get({world.url()!r})")
+
+
 def test_what_comes_after_a_detachment(world: World) -> None:
     if not (able := Sandbox.capabilities(HERE)[POLICY]).supported:
         pytest.skip(able.reason)
@@ -307,11 +381,39 @@ for peer in held:
     peer.recv(1000)
 """
     assert box.run_code(code).success
-    assert len([t for t in threading.enumerate() if t.name == "sandbox-egress"]) == 5
+    idle = "idle = [socket.create_connection(('127.0.0.1', 3128)) for _ in range(5)]"
+    assert box.run_code(idle).success
+    assert eventually(
+        lambda: len([t for t in threading.enumerate() if t.name == "sandbox-egress"]) == 10
+    )
     box.terminate()
     assert eventually(
         lambda: not [t for t in set(threading.enumerate()) - before if "egress" in t.name]
     )
+
+
+def test_the_hosts_own_proxies_stay_outside(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (able := Sandbox.capabilities(HERE)[POLICY]).supported:
+        pytest.skip(able.reason)
+    for name in ("PIP_PROXY", "Http_Proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://proxy.test:1")
+    with Sandbox.create(
+        HERE, network_policy="allowlist", allowed_hosts=world.entries, env={"NO_PROXY": "a.test"}
+    ) as box:
+        assert box.commands.run("env").stdout.count("proxy.test") == 0
+        assert box.commands.run("echo $NO_PROXY $https_proxy").stdout == (
+            "a.test http://127.0.0.1:3128\n"
+        )
+
+
+def test_detached_at_once(world: World) -> None:
+    able = Sandbox.capabilities("local-docker")
+    if not able["create"].supported:
+        pytest.skip(able["create"].reason)
+    options: Any = {"network_policy": "allowlist", "allowed_hosts": world.entries}
+    id = Sandbox.create("local-docker", **options).detach(60)
+    with Sandbox.from_id(id) as box:
+        assert got(box, f"get({world.url()!r})") == "hello /x"
 
 
 def test_where_nothing_isolates_it_is_refused() -> None:

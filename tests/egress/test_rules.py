@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from code_sandboxes.egress import rules
-from code_sandboxes.egress.request import Request, parsed
+from code_sandboxes.egress.request import Request, answered, parsed
 from code_sandboxes.egress.rules import Refused, Rules, may_be_reached
 
 
@@ -59,9 +59,21 @@ NEVER = (
     *("127.0.0.1", "127.9.9.9", "0.0.0.0", "169.254.169.254", "224.0.0.1", "::1", "::", "fe80::1"),
     *("fe80::1%eth0", "ff02::1", "fd00:ec2::254", "100.100.100.200"),
     *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe"),
-    *("2002:7f00:1::", "2002:a9fe:a9fe::1"),
+    *("2002:7f00:1::", "2002:a9fe:a9fe::1", "::7f00:1", "::ffff:0:7f00:1"),
+    *("168.63.129.16", "192.0.0.192", "fd20:ce::254"),
 )
-PRIVATE = ("10.0.0.5", "192.168.1.1", "172.16.0.1", "100.64.0.1", "fd00::2", "::ffff:10.0.0.5")
+PRIVATE = (
+    "192.0.0.8",
+    "fec0::1",
+    "64:ff9b:1::1",
+    "5f00::1",
+    "10.0.0.5",
+    "192.168.1.1",
+    "172.16.0.1",
+    "100.64.0.1",
+    "fd00::2",
+    "::ffff:10.0.0.5",
+)
 
 
 def test_addresses() -> None:
@@ -130,6 +142,10 @@ def test_requests() -> None:
         b"GET http://user@a.test/ HTTP/1.1",
         b"GET http://a.test@b.test/ HTTP/1.1",
         b"GET http://a.test\\@b.test/ HTTP/1.1",
+        b"GET http://.a.test/ HTTP/1.1",
+        b"GET http://a..test/ HTTP/1.1",
+        b"GET http://a.test../ HTTP/1.1",
+        b"GET http://" + b"a" * 64 + b".test/ HTTP/1.1",
         b"GET http://a.test:0/ HTTP/1.1",
         b"GET http://a.test:65536/ HTTP/1.1",
         b"GET http://a.test/ HTTP/2.0",
@@ -152,6 +168,24 @@ def test_what_is_no_request(head: bytes) -> None:
     with pytest.raises(Refused) as refused:
         parsed(head + b"\r\n\r\n")
     assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_answers(size: int) -> None:
+    def said(whole: bytes) -> bytes:
+        pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
+        return b"".join(answered(iter(pieces)))
+
+    for own in (b"Keep-Alive: timeout=5\r\nConnection: keep-alive\r\n", b""):
+        answer = b"HTTP/1.1 200 OK\r\nA: b\r\n" + own + b"Content-Length: 4\r\n\r\n\r\n\r\n"
+        assert said(b"HTTP/1.1 100 Continue\r\n\r\n" + answer) == (
+            b"HTTP/1.1 100 Continue\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 4\r\nConnection: close\r\n\r\n\r\n\r\n"
+        )
+    for odd in (b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\n", b"x" * 100_000):
+        with pytest.raises(Refused) as refused:
+            said(odd)
+        assert refused.value.status == 502
 
 
 @given(st.binary(max_size=200))

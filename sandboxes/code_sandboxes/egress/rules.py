@@ -10,8 +10,17 @@ from dataclasses import dataclass
 WEB = (80, 443)  # the ports of an entry that names none
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # services that tell a cloud's machines their secrets, outside of the link-local range
-METADATA = {ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200")}
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
+METADATA = {
+    ipaddress.ip_address(text)
+    for text in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+}
+# what has an IPv4 address for its end: NAT64, compatible and translated ones
+ENDING = [ipaddress.ip_network(text) for text in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")]
+# what not every version of `ipaddress` knows to be nobody's in the public network
+SPECIAL = [
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "64:ff9b:1::/48", "fec0::/10", "5f00::/16")
+]
 
 
 class Refused(Exception):
@@ -47,7 +56,7 @@ class Rule:
         host, _, port = entry.lower().partition(":")
         ports = (int(port),) if port else WEB
         suffix = host.startswith("*.")
-        return cls(host.removeprefix("*").rstrip("."), suffix, ports)
+        return cls(host.removeprefix("*"), suffix, ports)
 
     def matches(self, host: str, port: int) -> bool:
         """Whether it is about this host, at this port."""
@@ -69,15 +78,16 @@ class Rules:
         Raises:
             Refused: it may not, or has no address that may be reached.
         """
-        host = host.lower().rstrip(".")
+        host = host.lower().removesuffix(".")
         found = [rule for rule in self._rules if rule.matches(host, port)]
         if not found:
             raise Refused(403, f"{host}:{port} is not among the allowed_hosts of this sandbox")
         named = any(not rule.suffix for rule in found)
         try:
             known = look_up(host, port)
-        except OSError as error:
-            raise Refused(502, f"{host} has no address: {error.strerror or error}") from error
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", "") or "it is no name"
+            raise Refused(502, f"{host} has no address: {why}") from error
         allowed = [text for text in known if may_be_reached(text, named=named)]
         if not allowed:
             raise Refused(403, f"{host} has an address that a sandbox must not reach")
@@ -106,13 +116,14 @@ def may_be_reached(text: str, *, named: bool) -> bool:
         return False
     if address.is_multicast or address in METADATA:
         return False
-    return named or address.is_global
+    special = any(address.version == net.version and address in net for net in SPECIAL)
+    return named or (address.is_global and not special)
 
 
 def inner(address: Address) -> Address:
     """The IPv4 address that an IPv6 one may stand for."""
     if isinstance(address, ipaddress.IPv6Address):
-        if address in NAT64:
+        if int(address) > 1 and any(address in net for net in ENDING):
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         teredo = address.teredo[1] if address.teredo else None
         return address.ipv4_mapped or address.sixtofour or teredo or address

@@ -182,8 +182,13 @@ class Threads:
             self._idle -= reuse
         if reuse:
             self._jobs.put(lambda: job(*args))
-        else:
+            return
+        try:
             threading.Thread(target=self._work, args=(job, *args), daemon=True).start()
+        except RuntimeError:  # no memory for one more, or too many: the next that is free does it
+            with self._lock:
+                self._idle -= 1
+            self._jobs.put(lambda: job(*args))
 
     def _work(self, job: Callable[..., None], *args: object) -> None:
         job(*args)

@@ -21,6 +21,7 @@ from .proctable import adopt_orphans, kill_children, kill_tree, may_have_dead, t
 from .services import Services
 from .stream import Stream, write_all
 
+STACK = 1 << 19  # bytes of a thread's: there may be hundreds, where memory is bounded
 AT_ONCE = 1 << 16  # bytes that are read at once: more would not stay in the processor's cache
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def send(peer: socket.socket, *parts: bytes | memoryview | Held) -> None:
 
 def supervise(options: dict[str, Any], forks: ForkServer | None, source: int, sink: int) -> None:
     """Serve the owner at the other end of two descriptors; returns when the sandbox has ended."""
+    threading.stack_size(STACK)
     supervisor = Supervisor(options)
     supervisor.forks = forks
     supervisor.expire_in(options.get("max_lifetime"))

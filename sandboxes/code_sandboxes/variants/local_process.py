@@ -103,10 +103,9 @@ class LocalProcess:
         return self._pipe
 
     def _start(self, folders: Folders, cwd: str) -> ChildPipe:
-        own = dict(self.config.env_vars)
+        env = folders.environment(self.config.env_vars) | {MARKER: self._id}
         if self.config.network_policy == "allowlist":
-            own = egress.environment() | own
-        env = folders.environment(own) | {MARKER: self._id}
+            env = egress.environment_upon(env, self.config.env_vars)
         options = {
             "home": folders.home,
             "cwd": cwd,
