@@ -37,10 +37,6 @@ ALL = [*FILES, "packages", "scripts", "shared", "variables"]
 MOST_TOLD, MOST_LINE = 100, 300  # lines, and characters of one
 
 
-class Cancelled(SandboxError):
-    """Nobody waits for it any more."""
-
-
 def take(core: Core, name: str, description: str, cancelled: threading.Event) -> Snapshot:
     """Keep a sandbox as it is now: the variables of its contexts, its files and packages.
 
@@ -62,7 +58,7 @@ def take(core: Core, name: str, description: str, cancelled: threading.Event) ->
             with suppress(SandboxError):  # it is gone, with what was in it
                 _folder(machine, clear=True)
         if cancelled.is_set():
-            raise Cancelled("the snapshot was cancelled")
+            raise SandboxError("the snapshot was cancelled: nothing was kept")
         about = {
             "python": machine.python,
             "isolation": variant.isolation,
@@ -87,10 +83,13 @@ def _keep_variables(core: Core, draft: store.Draft, cancelled: threading.Event) 
             return
         try:
             said = _ask(core, context, "keep", f"{folder}/{context}.pickle")
-        except (ConfigurationError, ExecutionFailedError):
+        except (ConfigurationError, ExecutionFailedError) as error:
             if context not in [known.name for known in core.contexts()]:
                 continue  # it was closed meanwhile
-            raise
+            if isinstance(error, ExecutionFailedError):
+                raise
+            why = f"the variables of context {context!r} cannot be written inside: {error}"
+            raise SandboxError(why) from error
         draft.skipped += [f"variable {line}, in context {context!r}" for line in _pairs(said)]
         yield context
 

@@ -328,7 +328,7 @@ class Sandbox:
             ConfigurationError: there is one of that name.
             ExecutionFailedError: the variables could not be had: their own code ended the
                 interpreter, or took longer than ten minutes. Nothing was kept.
-            SandboxError: it cannot be written here.
+            SandboxError: it cannot be written, here or inside (no space is left, for example).
 
         Example:
             >>> with Sandbox.create("local-eval") as sandbox:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from code_sandboxes import Sandbox, SandboxStartError
+from code_sandboxes import Sandbox, SandboxError, SandboxStartError
 from code_sandboxes.testing.package_cases import wheel
 from containers.helpers import VARIANT, create, unique
 
@@ -78,6 +78,18 @@ def test_into_a_container() -> None:
             assert sandbox.run_code("f()").text == "43"
         else:
             assert ["files alone" in str(warning.message) for warning in caught] == [True]
+
+
+def test_variables_that_do_not_fit() -> None:
+    with create(disk=100) as sandbox:
+        sandbox.run_code("x = bytearray(70_000_000)")
+        with pytest.raises(SandboxError, match="variables of context 'default'.*No space left"):
+            sandbox.create_snapshot("large")
+        assert Sandbox.list_snapshots() == []
+        other = sandbox.run_code("x", context=sandbox.create_context())
+        assert other.error is not None and other.error.name == "NameError"  # it has started
+        assert sandbox.run_code("x = x[:1000]; len(x)").text == "1000"
+        assert sandbox.create_snapshot("small").skipped == ()
 
 
 def test_what_does_not_fit_is_an_error(engine: Any) -> None:

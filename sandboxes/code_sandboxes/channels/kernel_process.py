@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import suppress
 from queue import Empty
 from typing import Any
 
@@ -22,6 +21,7 @@ from .messages import unpack
 
 MOST_MESSAGE = 64 << 20  # bytes: the kernel may be hostile; its connection is cut for more
 MOST_QUEUED = 16  # messages that are held here; the others wait in the kernel
+UNWELCOME = 0.5  # seconds without a word of the kernel's
 MOST_LEFT = 1 << 20  # bytes that are read of what a kernel leaves in its raw pipes
 
 
@@ -117,11 +117,16 @@ def connect(machine: Machine, name: str, info: Mapping[str, Any]) -> JupyterChan
 
 
 def _await_welcome(client: Any) -> None:
-    """Until the kernel knows of our subscription: output before that would be lost."""
+    """Until the kernel knows of our subscription: output before that would be lost.
+
+    It welcomes each subscriber, and now and then does not: what it sends at that moment can keep
+    it from noticing one. So it is asked for something, by the channel that it always answers.
+    """
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
-        with suppress(Empty):
-            message = client.iopub_channel.get_msg(timeout=1)
-            if message["header"]["msg_type"] == "iopub_welcome":
-                return
+        try:
+            client.iopub_channel.get_msg(timeout=UNWELCOME)
+            return
+        except Empty:
+            client.control_channel.send(client.session.msg("kernel_info_request"))
     raise SandboxStartError("the kernel does not answer")
