@@ -50,7 +50,10 @@ class Handlers:
 
     def bye(self, request: gr.Request) -> None:
         """The page was closed."""
-        self._sessions.end(str(request.session_hash))
+        session = self._sessions.end(str(request.session_hash))
+        if session is not None:
+            self._browsers.pop(session, None)  # it holds the session, which would never go
+            self._shelves.pop(session, None)
 
     def move(self, name: str, request: gr.Request) -> tuple[Any, ...]:
         """Another variant was chosen: isolation, both consoles, an empty table of files."""
@@ -71,7 +74,7 @@ class Handlers:
         with _told():
             session = self._session(request)
             if not session.run(code or ""):
-                gr.Info(_BUSY)
+                session.code.feed.add(note(_BUSY))
             return self._value(session)
 
     def stop(self, request: gr.Request) -> Value:
@@ -95,7 +98,7 @@ class Handlers:
             if not command.strip():
                 return self._value(session), gr.skip()
             if not session.command(command):
-                gr.Info(_BUSY)
+                session.shell.feed.add(note(_BUSY))
                 return self._value(session), gr.skip()
             return self._value(session), ""
 

@@ -80,13 +80,18 @@ class Sessions:
                     return session
         raise SessionEndedError
 
-    def end(self, key: str) -> None:
-        """The page `key` was closed: end its sandbox, and let it make no other."""
+    def end(self, key: str) -> Session | None:
+        """The page `key` was closed: end its sandbox, and let it make no other.
+
+        Returns:
+            its session, which has ended; None if it had none.
+        """
         with self._lock:
             self._gone.add(key)
             session = self._open.pop(key, None)
         if session is not None:
             session.end()
+        return session
 
     def end_all(self) -> None:
         """The server stops: end every sandbox."""

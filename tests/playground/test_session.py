@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -390,3 +393,30 @@ def test_the_variant_of_the_environment_is_the_default(monkeypatch: pytest.Monke
     assert preferred(places(), None).name == "local-eval"
     with pytest.raises(LookupError, match="no such variant"):
         preferred(places(), "nonsense")
+
+
+def test_a_page_that_was_closed_is_forgotten() -> None:
+    from code_sandboxes_playground.handlers import Handlers
+
+    sessions = Sessions("local-eval")
+    handlers = Handlers(sessions)
+    page: Any = SimpleNamespace(session_hash="a page")
+    handlers.listing(".", page)
+    session = weakref.ref(sessions.get("a page"))
+    handlers.bye(page)
+    gc.collect()
+    assert session() is None
+
+
+def test_a_second_run_is_told_to_wait() -> None:
+    from code_sandboxes_playground.handlers import Handlers
+
+    sessions = Sessions("local-eval")
+    handlers = Handlers(sessions)
+    page: Any = SimpleNamespace(session_hash="a page")
+    handlers.run("import time; time.sleep(30)", page)
+    handlers.run("1", page)
+    assert "still running here" in shown(sessions.get("a page"))
+    handlers.command("sleep 30", page)
+    assert handlers.command("true", page)[1] != ""
+    sessions.end_all()
