@@ -8,6 +8,7 @@ import struct
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from code_sandboxes.events import Done, Event, Output
 from code_sandboxes.fold import Fold, Kept, Lines
 from code_sandboxes.inside.mux import HEADER, Mux, ProtocolError
 from code_sandboxes.inside.stream import DATA, MESSAGE, WINDOW, Stream
-from code_sandboxes.machine import Machine
+from code_sandboxes.machine import HostMux, Machine
 from code_sandboxes.text import shortened
 from properties import JSON, chunked, few
 
@@ -264,3 +265,16 @@ def test_shown_text_is_harmless(text: str, most: int) -> None:
     clean.encode()
     short = shortened(text, most)
     assert short == text if len(text) <= most else short.startswith(text[: most - most // 2])
+
+
+def test_more_than_its_credit_ends_the_connection() -> None:
+    """A hostile supervisor cannot fill the host's memory with what nobody reads."""
+    mux = HostMux(lambda *parts: None)
+    stream = mux.open({"op": "read"}, lambda *_: None)
+    frame = HEADER.pack(DATA, 0, stream.number, 1 << 20) + bytes(1 << 20)
+    for _ in range(60):
+        mux.feed(frame)
+    stream.taken(60 << 20)
+    with pytest.raises(ProtocolError, match="more than it may"):
+        for _ in range(70):
+            mux.feed(frame)

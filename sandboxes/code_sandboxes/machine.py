@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .answer import Answer
 from .ctrl_c import Whole
 from .errors import SandboxExpiredError, SandboxGoneError, SandboxStartError
-from .inside.mux import Mux, ProtocolError
+from .inside.mux import MOST, Mux, ProtocolError
 from .inside.stream import DATA, WINDOW, Stream, StreamLost
 from .kernel import Pipe, Wakeable
 from .text import printable
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .inside.stream import Push
 
 BOOT_SECONDS = 60.0
+# bytes of a stream that nobody has dealt with: an event is given its credit as it comes, and
+# owes it again when it is whole
+MOST_UNREAD = WINDOW + MOST
 KILL_SECONDS = 20.0  # that a supervisor has to kill something: it takes 5 at most
 
 
@@ -52,7 +55,7 @@ class HostStream(Stream):
         if kind == DATA:
             with self._changed:
                 self._unread += len(payload)
-            if self._unread > WINDOW:
+            if self._unread > MOST_UNREAD:
                 raise ProtocolError("it sends more than it may")
         super().deliver(kind, lane, payload)
 
