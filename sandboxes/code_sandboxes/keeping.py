@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from .core import Core
 
 PIECE = 1 << 20
-SECONDS = 600.0  # that the variables of one context may take, whatever `timeout` is
+# seconds that the variables of one context may take, however short `timeout` is, or without one
+LEAST, MOST = 60.0, 600.0
 FILES = ["home", "data", "remote"]
 ALL = [*FILES, "packages", "scripts", "shared", "variables"]
 MOST_TOLD, MOST_LINE = 100, 300  # lines, and characters of one
@@ -104,7 +105,8 @@ def _folder(machine: Machine, *, clear: bool) -> str:
 
 def _ask(core: Core, context: str, op: str, path: str) -> Any:
     answer = Answer()
-    run = core.request(context, op, timeout=SECONDS, path=path, home=core.machine.home)
+    limit = MOST if core.timeout is None else max(core.timeout, LEAST)
+    run = core.request(context, op, timeout=limit, path=path, home=core.machine.home)
     for event in drive(run):
         answer.add(event)
     return decode(answer)

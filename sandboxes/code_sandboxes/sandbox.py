@@ -327,7 +327,7 @@ class Sandbox:
             UnsupportedError: the variant keeps no snapshots; the message says which do.
             ConfigurationError: there is one of that name.
             ExecutionFailedError: the variables could not be had: their own code ended the
-                interpreter, or took longer than ten minutes. Nothing was kept.
+                interpreter, or took longer than the timeout (a minute at least). Nothing was kept.
             SandboxError: it cannot be written, here or inside (no space is left, for example).
 
         Example:

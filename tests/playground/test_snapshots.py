@@ -178,6 +178,7 @@ def test_variables_that_never_come_back_are_said(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "MOST_RESTORING", 1.0)
+    monkeypatch.setattr("code_sandboxes.keeping.LEAST", 1.0)  # that it has in any case
     ran(session, "class Trap:\n    def __reduce__(self): return exec, ('while True: pass',)")
     ran(session, "trap = Trap(); open('kept.txt', 'w').write('still here')")
     shelf = Shelf()
