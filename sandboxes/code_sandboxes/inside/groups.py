@@ -82,12 +82,12 @@ def grouped(names: dict[str, Any]) -> tuple[list[list[str]], list[list[str]]]:
             left_out.append([name, str(failure)])
             continue
         leads[name] = name
-        held.append(looking.seen)
-        for number in looking.seen:
-            leads[lead(name)] = lead(owners.setdefault(number, name))
-        if len(owners) > MOST_SHARED:
-            rest = [other for other in names if other not in {wrong for wrong, _ in left_out}]
-            return [rest], left_out
+        if len(owners) <= MOST_SHARED:
+            held.append(looking.seen)
+            for number in looking.seen:
+                leads[lead(name)] = lead(owners.setdefault(number, name))
+    if len(owners) > MOST_SHARED:
+        return [list(leads)], left_out
     groups: dict[str, list[str]] = {}
     for name in leads:
         groups.setdefault(lead(name), []).append(name)
