@@ -32,6 +32,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in gone]
 
 
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where this test's snapshots are kept; nothing that is not whole stays there."""
+    monkeypatch.setenv("CODE_SANDBOXES_HOME", str(tmp_path / "state"))
+    folder = tmp_path / "state" / "snapshots"
+    yield folder
+    assert [path.name for path in folder.glob("*.part") if path.is_dir()] == []
+
+
 @pytest.fixture(scope="session", autouse=True)
 def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:

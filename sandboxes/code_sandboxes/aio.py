@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Self, TypeVar, Unpack
 
 from . import pausing, registry, snapshots
@@ -34,6 +35,16 @@ _starting = ThreadPoolExecutor(32, thread_name_prefix="sandbox-start")
 async def blocking(call: Callable[..., T], *args: Any) -> T:
     """Run what must block on a thread of ours."""
     return await asyncio.get_running_loop().run_in_executor(_starting, call, *args)
+
+
+async def cancellable(call: Callable[[threading.Event], T]) -> T:
+    """The same; `call` is given what is set once nobody waits for it any more."""
+    cancelled = threading.Event()
+    try:
+        return await blocking(call, cancelled)
+    except asyncio.CancelledError:
+        cancelled.set()
+        raise
 
 
 class AsyncSandbox:
@@ -219,12 +230,7 @@ class AsyncSandbox:
 
     async def create_snapshot(self, name: str, *, description: str = "") -> Snapshot:
         """See Sandbox.create_snapshot."""
-        cancelled = threading.Event()
-        try:
-            return await blocking(snapshots.create, self._core, name, description, cancelled)
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
+        return await cancellable(partial(snapshots.create, self._core, name, description))
 
     @classmethod
     async def list_snapshots(cls, variant: str | None = None) -> Snapshots:

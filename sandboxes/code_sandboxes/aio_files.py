@@ -107,19 +107,18 @@ async def _transfer(call: Callable[[Progress], T], on_progress: Progress | None)
     Args:
         call: is given what it must call with each piece.
     """
-    cancelled = threading.Event()
+    from .aio import cancellable
 
-    def tell(so_far: int, total: int | None) -> None:
-        if cancelled.is_set():
-            raise asyncio.CancelledError
-        if on_progress is not None:
-            on_progress(so_far, total)
+    def transfer(cancelled: threading.Event) -> T:
+        def tell(so_far: int, total: int | None) -> None:
+            if cancelled.is_set():
+                raise asyncio.CancelledError
+            if on_progress is not None:
+                on_progress(so_far, total)
 
-    try:
-        return await _blocking(lambda: call(tell))
-    except asyncio.CancelledError:
-        cancelled.set()
-        raise
+        return call(tell)
+
+    return await cancellable(transfer)
 
 
 def told_of(parts: Iterator[bytes], tell: Progress) -> Iterator[bytes]:

@@ -91,7 +91,7 @@ def check_name(name: str) -> None:
         raise ConfigurationError(f"a snapshot's name has at most {MOST_NAME} characters")
 
 
-Removable = tuple[Snapshot, Callable[[], None]]
+Removable = tuple[Snapshot, Callable[[], object]]
 
 
 def _all(variant: str | None) -> tuple[list[Removable], list[CloudError]]:
@@ -113,5 +113,5 @@ def _all(variant: str | None) -> tuple[list[Removable], list[CloudError]]:
         raise UnsupportedError(refusal(variant, "snapshots"))
     for local in store.listed():
         if variant in (None, local.info.variant):
-            found.append((local.info, partial(store.delete, local)))
+            found.append((local.info, partial(store.discard, local.info.name)))
     return found, troubles

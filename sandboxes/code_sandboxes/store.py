@@ -105,11 +105,6 @@ def find(name: str) -> Kept:
     raise SnapshotNotFoundError(f"no snapshot {name!r} on this machine; there are: {there}")
 
 
-def delete(kept: Kept) -> None:
-    """Remove it, whole."""
-    discard(kept.info.name)
-
-
 def discard(name: str) -> bool:
     """Remove what there is of that name, be it damaged; whether there was anything."""
     gone = _unfinished(_id(name))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +11,7 @@ from code_sandboxes import Sandbox, SandboxError, SandboxStartError
 from code_sandboxes.testing.package_cases import wheel
 from containers.helpers import VARIANT, create, unique
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A store of its own; nothing that is not whole stays in it."""
-    monkeypatch.setenv("CODE_SANDBOXES_HOME", str(tmp_path / "state"))
-    folder = tmp_path / "state" / "snapshots"
-    yield folder
-    assert [path.name for path in folder.glob("*.part")] == []
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def fill(sandbox: Sandbox) -> None:

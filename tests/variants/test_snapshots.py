@@ -13,7 +13,6 @@ import tarfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +76,7 @@ def guarded():
 lines = (n for n in range(3))
 """
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A store of its own; nothing that is not whole stays in it."""
-    monkeypatch.setenv("CODE_SANDBOXES_HOME", str(tmp_path / "state"))
-    folder = tmp_path / "state" / "snapshots"
-    yield folder
-    assert [path.name for path in folder.glob("*.part")] == []
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def evaluated(box: Sandbox, code: str) -> Any:

@@ -28,10 +28,7 @@ ISOLATED = [
 isolated = pytest.mark.parametrize("kind", ISOLATED)
 Kind = tuple[str, dict[str, Any]]
 
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CODE_SANDBOXES_HOME", str(tmp_path / "state"))
+pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture

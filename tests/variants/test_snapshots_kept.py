@@ -14,11 +14,7 @@ from code_sandboxes.testing.base import eventually
 
 both = pytest.mark.parametrize("variant", ["local-eval", "local-jupyter"])
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CODE_SANDBOXES_HOME", str(tmp_path / "state"))
-    return tmp_path / "state" / "snapshots"
+pytestmark = pytest.mark.usefixtures("store")
 
 
 HARD = """
@@ -222,3 +218,13 @@ def test_cancelled(store: Path) -> None:
     asyncio.run(main())
     assert eventually(lambda: len(list(store.iterdir())) == 1)
     assert [kept.name for kept in Sandbox.list_snapshots()] == ["after"]
+
+
+def test_more_objects_than_are_told_apart() -> None:
+    with Sandbox.create("local-eval") as box:
+        assert box.run_code("many = [[n] for n in range(1_100_000)]").success
+        assert box.run_code("import threading\nlock = threading.Lock()\nx = 1").success
+        made = box.create_snapshot("many")
+        assert [line.partition(":")[0] for line in made.skipped] == ["variable lock"]
+    with Sandbox.create("local-eval", snapshot_name="many") as box:
+        assert box.run_code("x, len(many), threading.__name__").text == "(1, 1100000, 'threading')"

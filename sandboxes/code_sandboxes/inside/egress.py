@@ -63,9 +63,11 @@ class Egress:
             with self._lock:
                 owner, self._count = self._owner, self._count + 1
                 number = self._count
-                if there := owner is not None and not owner.lost:
+                if owner is not None and not owner.lost:
                     self._waiting[number] = peer
-            if not there or owner is None:
+                else:
+                    owner = None
+            if owner is None:
                 self._close(peer, cut=True)
                 continue
             with suppress(StreamLost):  # then nobody comes for it: see `attend`

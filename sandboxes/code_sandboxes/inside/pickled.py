@@ -11,6 +11,8 @@ import os
 import pickle
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from struct import Struct
 from types import FunctionType
 
@@ -20,7 +22,6 @@ from .reducers import Keeper
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any, BinaryIO
 
 # former results and inputs, and what every module has
@@ -48,15 +49,22 @@ def keep(path: str, home: str) -> list[list[str]]:
     }
     with open(path, "wb", opener=private) as file:
         section(file, pickle.dumps(about))
-        limit = sys.getrecursionlimit()
-        sys.setrecursionlimit(DEEP)
-        try:
+        with deep():
             groups, left_out = grouped(names)
             for group in groups:
                 left_out += write(file, {name: names[name] for name in group})
-        finally:
-            sys.setrecursionlimit(limit)
     return left_out
+
+
+@contextmanager
+def deep() -> Iterator[None]:
+    """Let values hold others so deep as the interpreter survives."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(DEEP)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def private(path: str, flags: int) -> int:
@@ -79,8 +87,9 @@ def write(file: BinaryIO, group: dict[str, Any]) -> list[list[str]]:
     order = sorted(group, key=lambda name: not isinstance(group[name], type | FunctionType))
     begin = file.tell()
     section(file, "\0".join(order).encode("utf-8", "surrogatepass"))
-    start = file.tell() + SIZE.size
-    file.write(SIZE.pack(0))
+    size = file.tell()
+    file.write(SIZE.pack(0))  # known in the end
+    start = file.tell()
     writer = Writer(file)
     pickler = Keeper(writer, 5)
     try:
@@ -93,7 +102,7 @@ def write(file: BinaryIO, group: dict[str, Any]) -> list[list[str]]:
         file.truncate()
         return [[name, str(failure)] for name in order]
     end = file.tell()
-    file.seek(start - SIZE.size)
+    file.seek(size)
     file.write(SIZE.pack(end - start))
     file.seek(end)
     return []
@@ -103,9 +112,8 @@ class Writer:
     """A file that remembers what went wrong with it: a pickler's error may be of its own."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self.error = file, None
-
-    error: OSError | None
+        self._file = file
+        self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
         try:
@@ -134,16 +142,12 @@ def take(file: BinaryIO, home: str) -> list[list[str]]:
     if hasattr(helper.world, "count"):  # or lines of new cells would stand for those of old ones
         helper.world.count = max(helper.world.count, about["count"])
     groups = list(sections(file))
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(DEEP)
-    try:
+    with deep():
         while True:  # one may need another one's class or module while it is loaded
             failed = [(group, why) for group in groups if (why := load(file, *group))]
             if not failed or len(failed) == len(groups):
                 return [[", ".join(group[0]), why] for group, why in failed]
             groups = [group for group, _ in failed]
-    finally:
-        sys.setrecursionlimit(limit)
 
 
 def read(file: BinaryIO) -> bytes:

@@ -65,10 +65,15 @@ def own_packages() -> dict[str, str]:
     os.makedirs(folder, exist_ok=True)
     if folder in sys.path:
         sys.path.remove(folder)
-    places = (at for at, path in enumerate(sys.path) if path.endswith("-packages"))
-    sys.path.insert(next(places, len(sys.path)), folder)
+    insert_before_packages(folder)
     base = site.getuserbase()
     return {"packages": folder, "scripts": f"{base}/bin", "shared": f"{base}/share"}
+
+
+def insert_before_packages(folder: str) -> None:
+    """Have imports look there after the standard library, and before what is installed."""
+    installed = (at for at, path in enumerate(sys.path) if path.endswith("-packages"))
+    sys.path.insert(next(installed, len(sys.path)), folder)
 
 
 def has_descriptors() -> bool:

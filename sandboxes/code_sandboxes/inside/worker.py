@@ -20,6 +20,7 @@ from .cell import keep, parsed
 from .host import Host
 from .rawoutput import RawOutput
 from .report import exit_status, report
+from .start import insert_before_packages
 from .textio import Writer
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
@@ -170,9 +171,7 @@ def main(control: int, *raw_outputs: int) -> None:
     helper.world = worker
     shown.publish = worker.tell
     sys.argv = [""]
-    # as in a kernel: modules of the home, but not in place of the standard library's
-    installed = (at for at, path in enumerate(sys.path) if path.endswith("-packages"))
-    sys.path.insert(next(installed, len(sys.path)), "")
+    insert_before_packages("")  # the home's modules, as in a kernel
     sys.stdout, sys.stderr = worker.streams
     builtins.display = shown.display  # type: ignore[attr-defined]
     os.register_at_fork(after_in_child=host.after_fork)
