@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+import tempfile
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +19,7 @@ from code_sandboxes.events import Done, Event, Output
 from code_sandboxes.fold import Fold, Kept, Lines
 from code_sandboxes.inside.mux import HEADER, Mux, ProtocolError
 from code_sandboxes.inside.stream import DATA, MESSAGE, WINDOW, Stream
+from code_sandboxes.inside.writing import BLOCK, BlockWriter
 from code_sandboxes.machine import HostMux, Machine
 from code_sandboxes.text import shortened
 from properties import JSON, chunked, few
@@ -265,6 +267,24 @@ def test_shown_text_is_harmless(text: str, most: int) -> None:
     clean.encode()
     short = shortened(text, most)
     assert short == text if len(text) <= most else short.startswith(text[: most - most // 2])
+
+
+@few
+@given(
+    sizes=st.lists(st.integers(0, 3 * BLOCK) | st.integers(0, 3), max_size=20),
+    ones=st.sampled_from([0, 7, 500]),
+)
+def test_blocks_make_the_file_whatever_the_pieces(sizes: list[int], ones: int) -> None:
+    pieces = [bytes([n % 256]) * size for n, size in enumerate(sizes)] + [b"1"] * ones
+    with tempfile.TemporaryFile() as file:
+        blocks = BlockWriter(file.fileno())
+        for piece in pieces:
+            blocks.add([piece])
+            if ones == 0:
+                assert file.tell() % BLOCK == 0
+        blocks.flush()
+        file.seek(0)
+        assert file.read() == b"".join(pieces)
 
 
 def test_more_than_its_credit_ends_the_connection() -> None:

@@ -14,6 +14,7 @@ from .files import Entries, Files
 from .infos import FileChange, FileInfo
 
 T = TypeVar("T")
+MOST_AT_ONCE = 16 << 20  # bytes that the loop's thread copies: some milliseconds
 
 
 class AsyncFiles:
@@ -28,7 +29,10 @@ class AsyncFiles:
 
     async def read_bytes(self, path: str) -> bytes:
         """See Files.read_bytes."""
-        return await asyncio.wrap_future(self._calls.read(path))
+        parts = await asyncio.wrap_future(self._calls.read(path))
+        if sum(map(len, parts)) > MOST_AT_ONCE:
+            return await asyncio.to_thread(b"".join, parts)
+        return b"".join(parts)
 
     def read_stream(self, path: str) -> AsyncIterator[bytes]:
         """See Files.read_stream; an async iterator."""

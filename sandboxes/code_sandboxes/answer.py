@@ -17,13 +17,17 @@ TOO_LARGE = f"over {MOST} bytes are not read into memory: use files.download()"
 class Answer:
     """A value, or the bytes that came before it; both are hostile.
 
+    The bytes are a tuple of pieces, for whoever wants them to join: a large result that the
+    reading thread makes comes from an arena of that thread's own, which glibc gives back and
+    takes anew each time, at twice the cost of all the rest.
+
     Args:
         path: of the file that it is about, for an error's text.
         loss: the error for a connection that was lost.
         on_data: takes the bytes instead.
 
     Attributes:
-        future: the value, the bytes, or the error.
+        future: the value, the pieces, or the error.
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class Answer:
         elif kind == MESSAGE and "error" in payload:
             self.future.set_exception(self._error(payload["error"]))
         elif kind == MESSAGE and "ok" in payload:
-            self.future.set_result(b"".join(self._pieces) if self._pieces else payload["ok"])
+            self.future.set_result(tuple(self._pieces) or payload["ok"])
         elif kind == MESSAGE and self._on_data is None:
             size = payload.get("size")
             if isinstance(size, int) and size > MOST:

@@ -13,6 +13,7 @@ from .infos import FileInfo
 from .inside.stream import Stream
 
 Data = str | bytes | bytearray | memoryview | IO[bytes] | Iterable[bytes]
+Pieces = tuple[memoryview, ...]  # JSON gives no tuple: these are bytes that came
 Progress = Callable[[int, int | None], Any]  # bytes so far, bytes in all where known
 PIECE = 1 << 20
 T = TypeVar("T")
@@ -58,9 +59,9 @@ class FileCalls:
         """What matches a pattern."""
         return then(self._core.machine.call("glob", path=checked(pattern)), infos)
 
-    def read(self, path: str) -> Future[bytes]:
-        """A whole file."""
-        return then(self._core.machine.call("read", path=checked(path)), lambda data: data or b"")
+    def read(self, path: str) -> Future[Pieces]:
+        """A whole file, in pieces."""
+        return then(self._core.machine.call("read", path=checked(path)), body)
 
     def write(self, path: str, data: bytes | bytearray | memoryview) -> Future[None]:
         """A whole file, from memory."""
@@ -101,7 +102,15 @@ def info(said: Any) -> FileInfo:
 
 def infos(said: Any) -> list[FileInfo]:
     """Batches of entries."""
-    return [info(entry) for line in (said or b"").splitlines() for entry in json.loads(line)]
+    lines = b"".join(body(said)).splitlines()
+    return [info(entry) for line in lines for entry in json.loads(line)]
+
+
+def body(said: Any) -> Pieces:
+    """The bytes before a reply; see Answer."""
+    if said is not None and not isinstance(said, tuple):
+        raise SandboxError("the supervisor sent bytes that make no sense")
+    return said or ()
 
 
 def as_bytes(data: Data, encoding: str) -> bytes | bytearray | memoryview | None:

@@ -44,7 +44,7 @@ class Files:
 
     def read_bytes(self, path: str) -> bytes:
         """The bytes of a file."""
-        return self._calls.read(path).result()
+        return b"".join(self._calls.read(path).result())
 
     def read_stream(self, path: str) -> Iterator[bytes]:
         """The bytes of a file, in pieces, without ever holding it whole."""

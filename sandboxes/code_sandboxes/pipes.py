@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from .inside.stream import write_all
+from .inside.writing import write_all
 
 PIECE, LESS = 1 << 18, 1 << 16  # bytes that are read at once; a large buffer is costly to make
 PIPE = 1 << 20

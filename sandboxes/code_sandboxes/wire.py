@@ -14,8 +14,8 @@ from typing import Any
 INSIDE = Path(__file__).parent / "inside"
 # each is executed where it is first imported
 SUPERVISOR = (
-    *("start", "forkserver", "stream", "mux", "proctable"),
-    *("entries", "files", "archive", "unarchive", "egress", "processes", "services", "supervisor"),
+    *("start", "forkserver", "writing", "stream", "mux", "proctable", "entries", "files"),
+    *("archive", "unarchive", "egress", "processes", "services", "supervisor"),
 )
 VARIABLES = ("helper", "reducers", "groups", "pickled")
 INTERPRETER = (

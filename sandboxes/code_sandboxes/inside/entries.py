@@ -42,6 +42,17 @@ def describe(name: str, path: str, status: os.stat_result) -> dict[str, Any]:
     }
 
 
+def changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What differs between two states of a tree: the kind of each change, and where."""
+    for path in sorted(before.keys() | after.keys()):
+        if path not in before:
+            yield "added", path
+        elif path not in after:
+            yield "removed", path
+        elif before[path] != after[path]:
+            yield "changed", path
+
+
 def translate(pattern: str) -> str:
     """A glob pattern as a regular expression (`glob.translate` came with Python 3.13)."""
     import re

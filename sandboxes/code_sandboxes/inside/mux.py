@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .stream import Held, Push
+    from .stream import Push
+    from .writing import Held
 
 HEADER = struct.Struct(">BBII")
 MOST = 64 << 20  # bytes of a message at most: the other end may be hostile

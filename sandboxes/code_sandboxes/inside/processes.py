@@ -14,7 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from .proctable import exit_notice, kill_tree, out_of_memory
-from .stream import DATA, END, RESET, WINDOW, Stream, StreamLost, write_all
+from .stream import DATA, END, RESET, WINDOW, Stream, StreamLost
+from .writing import write_all
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:

@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
+from .entries import changes
 from .files import Files
 from .forkserver import ForkServer, launch
 from .processes import Process, execute
 from .proctable import Threads
-from .stream import DATA, END, RESET, Stream, StreamLost, write_all
+from .stream import DATA, END, RESET, Stream, StreamLost
+from .writing import BLOCK, BlockWriter
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -121,10 +123,12 @@ class Services:
     def do_write(self, stream: Stream, path: str) -> dict[str, Any]:
         stream.views = True
         with self.files.replace(path) as file:
-            while (received := stream.receive_data())[0] == DATA:
-                write_all(file.fileno(), *received[1])
+            blocks = BlockWriter(file.fileno())
+            while (received := stream.receive_data(BLOCK))[0] == DATA:
+                blocks.add(received[1])
             if received[0] != END:
                 raise StreamLost("the owner gave up")
+            blocks.flush()
         return {"ok": None}
 
     def do_watch(self, stream: Stream, path: str, interval: float) -> dict[str, Any]:
@@ -141,12 +145,8 @@ class Services:
         while not stream.lost:
             began = time.monotonic()
             after = state()
-            for name in sorted(before.keys() | after.keys()):
-                if before.get(name) != after.get(name):
-                    kind = (
-                        "added" if name not in before else "changed" if name in after else "removed"
-                    )
-                    stream.send(0, json.dumps([kind, name]).encode() + b"\n")
+            for change in changes(before, after):
+                stream.send(0, json.dumps(change).encode() + b"\n")
             before = after
             time.sleep(max(interval, 5 * (time.monotonic() - began)))  # big trees: 1/6 of a core
         return {"ok": None}

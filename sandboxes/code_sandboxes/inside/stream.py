@@ -7,7 +7,8 @@ import os
 import struct
 import threading
 from collections import deque
-from contextlib import suppress
+
+from .writing import MOST_PARTS, Held
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
@@ -23,52 +24,7 @@ if TYPE_CHECKING:
 
 OPEN, DATA, MESSAGE, END, RESET, CREDIT = range(1, 7)
 WINDOW = 1 << 20  # bytes of a stream that may be under way, unread
-MOST_PARTS = 200  # that are written at once: a system takes no more than 1,024
-PIECE = 1 << 17  # bytes of a frame at most, so that streams take turns
-
-
-def write_all(descriptor: int, *parts: bytes | memoryview | Held) -> None:
-    """Write all of them, one after the other, without joining them first."""
-    left = [memoryview(part) for part in parts if not isinstance(part, Held)]
-    while left:
-        done = os.writev(descriptor, left)
-        while left and done >= len(left[0]):
-            done -= len(left.pop(0))
-        if done:
-            left[0] = left[0][done:]
-    if isinstance(parts[-1], Held):  # nothing ever comes after it
-        parts[-1].pour(descriptor)
-
-
-class Held:
-    """Bytes of a file on their way through a pipe of ours: the system moves them, uncopied."""
-
-    def __init__(self) -> None:
-        from fcntl import F_SETPIPE_SZ, fcntl  # where there is splice, there is this
-
-        self._out, self._in = os.pipe()
-        self._size = 0
-        with suppress(OSError):  # above the system's limit: it stays as it is
-            fcntl(self._in, F_SETPIPE_SZ, PIECE)
-
-    def __len__(self) -> int:
-        return self._size
-
-    def fill(self, source: int, most: int) -> int:
-        """Take bytes of a file; 0 where it has no more, or where the system cannot do it."""
-        try:
-            self._size = os.splice(source, self._in, most)
-        except OSError:  # a read would say why
-            self._size = 0
-        return self._size
-
-    def pour(self, descriptor: int) -> None:
-        while self._size:
-            self._size -= os.splice(self._out, descriptor, self._size)
-
-    def close(self) -> None:
-        os.close(self._out)
-        os.close(self._in)
+PIECE = 1 << 18  # bytes of a frame at most, so that streams take turns
 
 
 class StreamLost(ConnectionError):
@@ -86,6 +42,7 @@ class Stream:
         self._outbox: deque[tuple[int, memoryview]] = deque()
         self._drained: Future[None] | None = None
         self._credit, self._owed = WINDOW, 0
+        self._held, self._least = 0, 1
         self._ending = self.lost = self.over = False
 
     # sending ------------------------------------------------------------------------
@@ -101,7 +58,7 @@ class Stream:
         """Send what is left of a large file, or nothing where the system does not move it."""
         if not self._mux.splices or not hasattr(os, "splice"):
             return
-        held = Held()
+        held = Held(PIECE)
         try:
             while held.fill(source, self._room()):
                 self._send(lane, held)
@@ -194,24 +151,38 @@ class Stream:
         with self._changed:
             self._changed.wait_for(lambda: self._items or self.lost)
             item: tuple[int, int, Any] = self._items.popleft() if self._items else (RESET, 0, None)
+            if item[0] == DATA:
+                self._held -= len(item[2])
         if item[0] == DATA:
             self.taken(len(item[2]))
         return item
 
-    def receive_data(self) -> tuple[int, list[bytes | memoryview]]:
-        """All the data that has come, `MOST_PARTS` pieces at most; else what came instead of it."""
+    def receive_data(self, least: int = 1) -> tuple[int, list[bytes | memoryview]]:
+        """All the data that has come, `MOST_PARTS` pieces at most; else what came instead of it.
+
+        Args:
+            least: bytes to wait for, if more is to come at all; less than `WINDOW`.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self.lost)
+            self._least = least
+            self._changed.wait_for(self._enough)
             parts: list[bytes | memoryview] = []
             while self._items and self._items[0][0] == DATA and len(parts) < MOST_PARTS:
                 parts.append(self._items.popleft()[2])
             other = RESET
+            self._held -= sum(map(len, parts))
             if not parts and self._items:
                 other = self._items.popleft()[0]
         if not parts:
             return other, parts
         self.taken(sum(map(len, parts)))
         return DATA, parts
+
+    def _enough(self) -> bool:
+        """Whether what has come is what `receive` waits for."""
+        if self.lost or self._held >= self._least:
+            return True
+        return bool(self._items) and (self._items[-1][0] != DATA or len(self._items) > MOST_PARTS)
 
     def deliver(self, kind: int, lane: int, payload: Any) -> None:
         """Called by the reading thread for whatever arrived."""
@@ -222,7 +193,10 @@ class Stream:
                 self.lost = True
             if kind != CREDIT and self._push is None:
                 self._items.append((kind, lane, payload))
-            self._changed.notify_all()
+                if kind == DATA:
+                    self._held += len(payload)
+            if kind != DATA or self._enough():
+                self._changed.notify_all()
         if kind == CREDIT:
             if self._outbox:
                 self._mux.later(self._flush)

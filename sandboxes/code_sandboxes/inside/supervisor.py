@@ -19,16 +19,17 @@ from .forkserver import ForkServer
 from .mux import Mux
 from .proctable import adopt_orphans, kill_children, kill_tree, may_have_dead, table
 from .services import Services
-from .stream import Stream, write_all
+from .stream import Stream
+from .writing import write_all
 
 STACK = 1 << 19  # bytes of a thread's: there may be hundreds, where memory is bounded
-AT_ONCE = 1 << 16  # bytes that are read at once: more would not stay in the processor's cache
+AT_ONCE = 120_000  # bytes that are read at once: from 128 KiB on, each time memory is mapped for it
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
     import socket
     from typing import Any
 
-    from .stream import Held
+    from .writing import Held
 
 
 def nothing() -> None:

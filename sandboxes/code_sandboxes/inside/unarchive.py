@@ -13,7 +13,8 @@ import tarfile
 from contextlib import contextmanager, suppress
 
 from .archive import INTERPRETER, MOST_LEFT_OUT, MOST_SCRIPT, PIECE
-from .stream import DATA, END, StreamLost, write_all
+from .stream import DATA, END, StreamLost
+from .writing import write_all
 
 TYPE_CHECKING = False  # not that of typing, which takes 10 ms to import
 if TYPE_CHECKING:
