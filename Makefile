@@ -4,7 +4,7 @@
 PYTHON ?= python3
 # four processes: most tests wait for something; a class or a file stays in one. What fails is run
 # again, at most twice, and named in the summary: deadlines of seconds are missed on a busy machine.
-PYTEST_ARGS ?= -n 4 --dist loadscope --reruns 2 --reruns-delay 1
+PYTEST_ARGS ?= -n 4 --dist loadscope --no-loadscope-reorder --reruns 2 --reruns-delay 1
 PAGE = tests/playground/test_page.py
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(1)/bin/python -m pip install -qq
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("code_sandboxes.testing")
+WAITING = Path(__file__).parent / "remote"
 SCALE = int(os.environ.get("CODE_SANDBOXES_SOAK", "10"))
 # a job in the background ignores it, and its children would: those that tests interrupt, too
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,6 +31,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         gone = set(left_out)
         items[:] = [item for item in items if item not in gone]
+    # what mostly waits goes first: the last to end must not hold up the rest
+    items.sort(key=lambda item: not item.path.is_relative_to(WAITING))
 
 
 @pytest.fixture

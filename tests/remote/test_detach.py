@@ -21,6 +21,7 @@ from code_sandboxes import (
     SandboxStartError,
 )
 from code_sandboxes.testing.base import eventually
+from remote.lease import SECONDS, SHORT_LEASE
 from remote.relay import Relay
 from remote.server import JupyterServer, running
 
@@ -128,12 +129,12 @@ def test_one_whose_supervisor_was_killed(server: JupyterServer) -> None:
     assert not os.path.exists(home)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("short_lease")
 def test_it_lives_on_in_silence(server: JupyterServer, detached: str) -> None:
     box = Sandbox.from_id(detached)
     home = Path(box.files.resolve("."))
     box.detach(120)
-    time.sleep(25)  # longer than an owner may be silent
+    time.sleep(SECONDS + 3)  # longer than an owner may be silent
     with Sandbox.from_id(detached) as box:
         assert box.run_code("kept").text == "41"
     assert not home.exists()
@@ -152,10 +153,11 @@ def test_code_goes_on_without_an_owner(server: JupyterServer) -> None:
     assert server.kernels() == []
 
 
+@pytest.mark.usefixtures("short_lease")
 def test_an_owner_that_adopted_and_was_killed_leaves_nothing(
     server: JupyterServer, detached: str
 ) -> None:
-    code = "import sys, time\nfrom code_sandboxes import Sandbox\n"
+    code = SHORT_LEASE + "import sys, time\nfrom code_sandboxes import Sandbox\n"
     code += "box = Sandbox.from_id(sys.argv[1]); print('mine', flush=True); time.sleep(600)"
     env = os.environ | {"JUPYTER_TOKEN": server.token}
     argv = [sys.executable, "-c", code, detached]

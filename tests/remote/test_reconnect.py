@@ -145,7 +145,7 @@ def test_a_slow_reader(box: Sandbox, relay: Relay) -> None:
     assert seen == 10_000_000
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("short_lease")
 def test_a_connection_by_which_nothing_comes_any_more(box: Sandbox, relay: Relay) -> None:
     relay.mute()
     watch = Stopwatch()

@@ -27,6 +27,7 @@ from code_sandboxes import (
     UnsupportedError,
 )
 from code_sandboxes.testing.base import Stopwatch, eventually
+from remote.lease import SHORT_LEASE
 from remote.relay import Relay
 from remote.server import JupyterServer, free_port, running
 
@@ -291,6 +292,7 @@ def test_the_server_was_restarted(tmp_path: Path) -> None:
         end(kernels)
 
 
+@pytest.mark.usefixtures("short_lease")
 def test_nobody_answers_any_more(server: JupyterServer, relay: Relay) -> None:
     box = create(server, relay.url)
     home = box.files.resolve(".")
@@ -339,7 +341,7 @@ def test_a_killed_supervisor_leaves_nothing(server: JupyterServer) -> None:
     assert server.kernels() == []
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("short_lease")
 def test_a_server_that_says_nothing_more(server: JupyterServer, relay: Relay) -> None:
     box = create(server, relay.url)
     relay.hold()
@@ -422,9 +424,10 @@ def test_a_restarted_context_leaves_no_kernel(server: JupyterServer) -> None:
     assert server.kernels() == []
 
 
-@pytest.mark.slow
 def test_an_owner_that_was_killed_leaves_no_kernel(server: JupyterServer) -> None:
-    code = """
+    code = (
+        SHORT_LEASE
+        + """
 import json, sys, time
 from code_sandboxes import Sandbox
 box = Sandbox.create("remote-jupyter", **json.loads(sys.argv[1]))
@@ -432,6 +435,7 @@ box.run_code("1")
 print(box.files.resolve("."), flush=True)
 time.sleep(600)
 """
+    )
     options = json.dumps({"server_url": server.url, "token": server.token})
     with subprocess.Popen([sys.executable, "-c", code, options], stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None
@@ -443,10 +447,11 @@ time.sleep(600)
     assert not os.path.exists(home)
 
 
-@pytest.mark.slow
 def test_an_owner_killed_while_a_kernel_starts_leaves_none(server: JupyterServer) -> None:
     """Not even those that it has not used yet, or has just begun to delete."""
-    code = """
+    code = (
+        SHORT_LEASE
+        + """
 import json, os, signal, sys, time
 from code_sandboxes import Sandbox
 from code_sandboxes.channels.remote_client import RemoteClient
@@ -459,6 +464,7 @@ setattr(*dying, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 box.restart() if sys.argv[2] == "delete" else box.run_code("1", context=box.create_context())
 time.sleep(10)
 """
+    )
     options = json.dumps({"server_url": server.url, "token": server.token})
     for moment in ("connect", "ready", "delete"):
         ended = subprocess.run([sys.executable, "-c", code, options, moment], check=False)
@@ -488,8 +494,8 @@ from code_sandboxes import Sandbox
 threading.Timer({after}, os.kill, (os.getpid(), signal.SIGINT)).start()
 began = time.monotonic()
 try:
-    box = Sandbox.create("remote-jupyter", server_url=sys.argv[1], token=sys.argv[2])
-    time.sleep(5)
+    with Sandbox.create("remote-jupyter", server_url=sys.argv[1], token=sys.argv[2]):
+        time.sleep(5)
 except KeyboardInterrupt:
     print(time.monotonic() - began)
 """
@@ -502,5 +508,5 @@ except KeyboardInterrupt:
     )
     assert done.stdout, done.stderr
     assert float(done.stdout) < 15
-    # at once; or by its lease, where it was whole already, and nobody has ended it
+    # at once; or by its lease, where it was whole already, and was not entered yet
     assert eventually(lambda: set(server.kernels()) <= set(before), 40)

@@ -11,13 +11,13 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
-from ..inside.comm import SILENCE, TARGET
+from ..inside.comm import TARGET
+from . import reconnect
 from .reconnect import Lifeline
 from .remote_client import RemoteClient
 
 PIECE = 1 << 20  # bytes of a message; a server takes no more than 10 MiB
 BULK = 1 << 16  # bytes that may wait for more: a message costs more than its bytes
-BEAT_SECONDS = SILENCE / 4
 AGAIN_SECONDS = 0.5  # between two requests for what is missing
 UNSAID = 1 << 19, 100  # bytes, and messages, that are received before we say so
 END_SECONDS = 15.0  # for the supervisor to kill and remove all
@@ -148,18 +148,20 @@ class CommPipe:
     def _beat(self) -> None:
         """Say that we are there, what has arrived, and what has not."""
         number, beaten = 0, time.monotonic()
+        silence = reconnect.SILENCE
+        pause = silence / 4
         while not self._over.is_set():
             missing = self._away or self._got < self._there
-            self._due.wait(AGAIN_SECONDS if missing else BEAT_SECONDS)
+            self._due.wait(AGAIN_SECONDS if missing else pause)
             self._due.clear()
             with self._sending:
                 self._send_pending()
             now = time.monotonic()
             if self._over.is_set():
                 return
-            if now - self._heard > SILENCE:
+            if now - self._heard > silence:
                 self._lose("it has not answered for too long")
-            elif now - self._heard > SILENCE / 2 and not self._away:
+            elif now - self._heard > silence / 2 and not self._away:
                 self._drop()  # what leads there now may be dead, and another connection not
             elif self._again is not None:
                 self._resume()
@@ -168,7 +170,7 @@ class CommPipe:
             elif (self._away or self._got < self._there) and now - self._asked > AGAIN_SECONDS:
                 self._asked = now
                 self._tell({"resume": self._got})
-            elif now - beaten > BEAT_SECONDS * 0.9 or any(self._unsaid):
+            elif now - beaten > pause * 0.9 or any(self._unsaid):
                 number, beaten = number + 1, now
                 self._tell({"beat": number})
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 
 from ..errors import SandboxStartError
-from ..inside.comm import SILENCE
 from .remote_client import RemoteClient
 
+SILENCE = 20.0  # seconds without a word of the other end that end a lease, at both ends
 MOST_PAUSE = 1.0  # seconds between two attempts
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 TARGET = "code_sandboxes"
-SILENCE = 20.0  # seconds without a word of the owner that end the lease
 OLDEST = (3, 10)
 
 
@@ -155,7 +154,7 @@ class CommSupervisor(Supervisor):
 
     def watch(self) -> None:
         """End when nobody has spoken for too long."""
-        while self.vacant or time.monotonic() - self._heard < SILENCE:
+        while self.vacant or time.monotonic() - self._heard < self.options["silence"]:
             time.sleep(1)
         self.end()
 

@@ -104,7 +104,10 @@ class RemoteJupyter:
 
     def _options(self) -> dict[str, Any]:
         """What the supervisor is told."""
+        from ..channels.reconnect import SILENCE
+
         return {
+            "silence": SILENCE,
             "id": self._id,
             "kernel": self._supervisor,
             "working_dir": self.config.working_dir,

@@ -40,6 +40,7 @@ class Kernels:
             self._wanted["env"] = launch
         self._ids: set[str] = set()
         self._clients: list[RemoteClient] = []
+        self._starting: list[Future[Ready]] = []
         self._spare: Future[Ready] | None = None
         self._deleting: list[threading.Thread] = []
         self._machine: Machine | None = None
@@ -88,6 +89,30 @@ class Kernels:
         Raises:
             SandboxStartError, SandboxGoneError: there is none to be had.
         """
+        return self._result(self._start())
+
+    def _start(self) -> Future[Ready]:
+        """Have one started by a thread: an interrupt here must not lose what the server answers."""
+        starting: Future[Ready] = Future()
+        self._starting.append(starting)
+
+        def start() -> None:
+            try:
+                starting.set_result(self._started())
+            except (SandboxError, OSError) as error:
+                starting.set_exception(error)
+
+        threading.Thread(target=start, daemon=True).start()
+        return starting
+
+    def _result(self, starting: Future[Ready]) -> Ready:
+        try:
+            return starting.result()
+        finally:
+            if starting.done():  # else `end` waits for it
+                self._starting.remove(starting)
+
+    def _started(self) -> Ready:
         kernel = self.add(str(self._server.ask("POST", "/api/kernels", self._wanted)["id"]))
         client = None
         try:
@@ -103,16 +128,7 @@ class Kernels:
     # one that is started before it is asked for -------------------------------------------
     def prepare_spare(self) -> None:
         """Start it, in the background."""
-        spare: Future[Ready] = Future()
-        self._spare = spare
-
-        def prepare() -> None:
-            try:
-                spare.set_result(self.ready())
-            except (SandboxError, OSError) as error:
-                spare.set_exception(error)
-
-        threading.Thread(target=prepare, daemon=True).start()
+        self._spare = self._start()
 
     def take(self) -> Ready:
         """The spare one, or else a fresh one.
@@ -121,7 +137,7 @@ class Kernels:
             SandboxStartError, SandboxGoneError: there is none to be had.
         """
         spare, self._spare = self._spare, None
-        return spare.result() if spare else self.ready()
+        return self._result(spare or self._start())
 
     # the end --------------------------------------------------------------------------
     def delete(self, kernel: str) -> None:
@@ -173,6 +189,9 @@ class Kernels:
     def end(self) -> None:
         """Have the server end all of them."""
         self.end_spare()  # first: of a kernel that was deleted meanwhile, nobody says a word
+        for starting in list(self._starting):
+            with suppress(SandboxError, OSError):
+                starting.result()
         for kernel in list(self._ids):
             self.delete(kernel)
         self.let_go()
