@@ -59,9 +59,9 @@ class AsyncFiles:
         """See Files.exists."""
         return bool(await asyncio.wrap_future(self._calls.verb("exists", path)))
 
-    async def stat(self, path: str) -> FileInfo:
+    async def stat(self, path: str, *, follow_symlinks: bool = False) -> FileInfo:
         """See Files.stat."""
-        return await asyncio.wrap_future(self._calls.stat(path))
+        return await asyncio.wrap_future(self._calls.stat(path, follow_symlinks))
 
     async def mkdir(self, path: str, *, exist_ok: bool = True) -> None:
         """See Files.mkdir."""
@@ -75,6 +75,10 @@ class AsyncFiles:
         """See Files.move."""
         options = {"destination": checked(destination), "overwrite": overwrite}
         await asyncio.wrap_future(self._calls.verb("move", source, **options))
+
+    async def realpath(self, path: str) -> str:
+        """See Files.realpath."""
+        return str(await asyncio.wrap_future(self._calls.verb("realpath", path)))
 
     async def resolve(self, path: str) -> str:
         """See Files.resolve."""

@@ -44,9 +44,9 @@ class FileCalls:
         """One small request."""
         return self._core.machine.call("file", verb=verb, path=checked(path), **options)
 
-    def stat(self, path: str) -> Future[FileInfo]:
+    def stat(self, path: str, follow_symlinks: bool) -> Future[FileInfo]:
         """What is known of a path."""
-        return then(self.verb("stat", path), info)
+        return then(self.verb("stat", path, follow_symlinks=follow_symlinks), info)
 
     def entries(self, path: str, depth: int | None) -> Future[list[FileInfo]]:
         """A listing."""

@@ -81,9 +81,14 @@ class Files:
         """Whether there is something; a link that leads nowhere is nothing."""
         return bool(self._calls.verb("exists", path).result())
 
-    def stat(self, path: str) -> FileInfo:
-        """What is known of a path; of a link itself, not of what it leads to."""
-        return self._calls.stat(path).result()
+    def stat(self, path: str, *, follow_symlinks: bool = False) -> FileInfo:
+        """What is known of a path.
+
+        Args:
+            path: of what.
+            follow_symlinks: of a link, tell of what it leads to, not of the link itself.
+        """
+        return self._calls.stat(path, follow_symlinks).result()
 
     def mkdir(self, path: str, *, exist_ok: bool = True) -> None:
         """Make a directory, and its parents."""
@@ -106,6 +111,14 @@ class Files:
     def resolve(self, path: str) -> str:
         """The path that code must use for what `path` is here; idempotent."""
         return str(self._calls.verb("resolve", path).result())
+
+    def realpath(self, path: str) -> str:
+        """Where a path leads, as `os.path.realpath`: links are followed, what is missing is kept.
+
+        Raises:
+            PermissionError: it leads out of the sandbox's home, where its files end.
+        """
+        return str(self._calls.verb("realpath", path).result())
 
     def upload(
         self, local: str | os.PathLike[str], path: str, *, on_progress: Progress | None = None

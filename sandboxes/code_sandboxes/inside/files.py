@@ -136,6 +136,8 @@ class Files:
                 if stat.S_ISDIR(status.st_mode):
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
                 mode = stat.S_IMODE(status.st_mode)
+                if not os.access(name, os.W_OK, dir_fd=parent):  # a rename would not ask
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             temporary = f".{os.urandom(8).hex()}.part"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             with self._unlisted(temporary):
@@ -159,9 +161,18 @@ class Files:
         finally:
             self._unfinished.discard(name)
 
-    def stat(self, path: str) -> dict[str, Any]:
-        """What is known of a path; of a link, not of what it leads to."""
-        with self.parent(path, follow=False) as (parent, name):
+    def realpath(self, path: str) -> str:
+        """Where a path leads: every link is followed, what is not there is left as it is."""
+        if not path.startswith("/"):
+            path = f"{self.cwd}/{path}"
+        real = os.path.realpath(self.root.rstrip("/") + self._unhomed(path) or "/")
+        if self.root != "/" and self._unhomed(real) == real:
+            raise PermissionError(errno.EACCES, "the path leads out of the sandbox")
+        return real
+
+    def stat(self, path: str, *, follow_symlinks: bool = False) -> dict[str, Any]:
+        """What is known of a path; of a link, not of what it leads to, unless that is asked for."""
+        with self.parent(path, follow=follow_symlinks) as (parent, name):
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         return describe(path.rstrip("/").rsplit("/", 1)[-1], self.resolve(path), status)
 

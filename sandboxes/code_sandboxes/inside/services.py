@@ -85,7 +85,7 @@ class Services:
 
     # files ------------------------------------------------------------------------
     def do_file(self, stream: Stream, verb: str, path: str, **options: Any) -> dict[str, Any]:
-        if verb not in ("stat", "exists", "mkdir", "remove", "move", "resolve"):
+        if verb not in ("stat", "exists", "mkdir", "remove", "move", "resolve", "realpath"):
             raise ValueError(f"no verb {verb!r}")
         if verb == "move":
             self.files.move(path, **options)

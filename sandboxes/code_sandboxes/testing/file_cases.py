@@ -66,6 +66,40 @@ class FileCases(Case):
             with pytest.raises(ConfigurationError):
                 sandbox.files.write("s4", bad)  # type: ignore[arg-type]
 
+    def test_a_file_that_may_not_be_written_is_not_replaced(self, sandbox: Sandbox) -> None:
+        if sandbox.commands.run("id -u").stdout == "0\n":
+            pytest.skip("root may write any file")
+        sandbox.files.write("kept", "as it was")
+        sandbox.commands.run("chmod 444 kept")
+        with pytest.raises(PermissionError):
+            sandbox.files.write("kept", "other")
+        assert sandbox.files.read("kept") == "as it was"
+
+    def test_links_are_followed_where_that_is_asked_for(self, sandbox: Sandbox) -> None:
+        sandbox.files.write("led/to/f", "12345")
+        sandbox.run_code("import os\nos.symlink('to/f', 'led/file'); os.symlink('to', 'led/dir')")
+        sandbox.run_code("os.symlink('nothing', 'led/broken'); os.symlink('loop', 'led/loop')")
+        real = sandbox.files.resolve("led")
+        for path, leads_to in (
+            ("led/file", "/to/f"),
+            ("led/dir/missing", "/to/missing"),
+            ("led/dir/..", ""),
+            ("led/broken/x", "/nothing/x"),
+        ):
+            assert sandbox.files.realpath(path) == real + leads_to
+        assert sandbox.files.realpath(f"{real}/dir") == f"{real}/to"
+        assert sandbox.files.realpath("/") == sandbox.files.resolve("/")
+        assert [sandbox.files.stat(f"led/{name}").type for name in ("file", "dir")] == [
+            "symlink"
+        ] * 2
+        file, folder = (
+            sandbox.files.stat(f"led/{name}", follow_symlinks=True) for name in ("file", "dir")
+        )
+        assert (file.type, file.size, folder.type) == ("file", 5, "directory")
+        for name in ("broken", "loop"):
+            with pytest.raises(OSError):
+                sandbox.files.stat(f"led/{name}", follow_symlinks=True)
+
     @staticmethod
     def parts_in(sandbox: Sandbox, path: str) -> list[str]:
         """Half-written files that were left."""
@@ -285,6 +319,11 @@ threading.Thread(target=change, daemon=True).start()
             for call in (sandbox.files.read, lambda p: sandbox.files.write(p, "x")):
                 with pytest.raises(OSError):
                     call(path)
+            with pytest.raises(OSError):
+                sandbox.files.stat(path, follow_symlinks=True)
+        for path in ("out/passwd", "upward/etc/passwd", "file-out"):
+            with pytest.raises(PermissionError):
+                sandbox.files.realpath(path)
         with pytest.raises(OSError):
             sandbox.files.list("out")
         with pytest.raises(OSError):
