@@ -1,199 +1,135 @@
-"""Pydantic AI: a sandbox as a toolset of an agent.
+"""Pydantic AI: a sandbox as the workspace of an agent's runs, with tools, or as a toolset alone.
 
 ::
 
-    toolset = CodeSandboxToolset(variant="local-jupyter")  # each run of the agent has its own
-    agent = Agent("anthropic:claude-sonnet-4-5", toolsets=[toolset])
+    agent = Agent("anthropic:claude-sonnet-4-5", capabilities=[CodeSandbox("local-jupyter")])
+    first = agent.run_sync("Download the data and plot it")
+    agent.run_sync("Now by month", message_history=first.all_messages())  # the same sandbox
 
+    toolset = CodeSandboxToolset(variant="local-jupyter")  # each run of the agent has its own
     async with await AsyncSandbox.create() as sandbox:  # or one of yours, for as long as you like
         agent = Agent("...", toolsets=[CodeSandboxToolset(sandbox)])
 """
 
 from __future__ import annotations
 
-import asyncio
-import copy
-import inspect
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Self
 
-from code_sandboxes import (
-    AsyncSandbox,
-    ConfigurationError,
-    OutputMessage,
-    Sandbox,
-)
+from code_sandboxes import AsyncSandbox
 
-from ._aio import use
 from ._extras import missing
-from ._render import Rendered
-from ._tooling import BadArgumentError, SandboxTool
-from ._tools import chosen
+from ._pydantic_toolset import CodeOutputEvent, CodeSandboxToolset, WorkspaceToolset
+from ._pydantic_workspace import PROVIDER, CodeSandboxBackend
 
 try:
-    import anyio
-    from pydantic_ai import (
-        BinaryContent,
-        CustomEvent,
-        ModelRetry,
-        RunContext,
-        ToolFailed,
-        ToolReturn,
-        UserError,
-    )
+    from pydantic_ai import RunContext
+    from pydantic_ai.capabilities import AbstractCapability
     from pydantic_ai.tools import AgentDepsT
-    from pydantic_ai.toolsets import AbstractToolset, FunctionToolset
+    from pydantic_ai.toolsets import AbstractToolset
+    from pydantic_ai.workspaces import WorkspaceBackend, WorkspaceRef
 except ImportError as error:
     raise missing("pydantic-ai", error) from error
 
-__all__ = ["CodeOutputEvent", "CodeSandboxToolset"]
+__all__ = ["CodeOutputEvent", "CodeSandbox", "CodeSandboxBackend", "CodeSandboxToolset"]
 
 
-@dataclass(kw_only=True)
-class CodeOutputEvent(CustomEvent):
-    """A line of output, while the code or the command still runs; never sent to the model.
+@dataclass
+class CodeSandbox(AbstractCapability[AgentDepsT]):
+    """Gives each run a sandbox: as its workspace, and with tools to run code in it.
 
-    Attributes:
-        text: the line, without its end.
-        stream: ``"stdout"`` or ``"stderr"``.
-    """
-
-    text: str
-    stream: str = "stdout"
-
-
-class CodeSandboxToolset(FunctionToolset[AgentDepsT]):
-    """Tools over a sandbox: `run_code`, `run_command`, `read_file`, `write_file`, `list_files`.
-
-    `run_code` keeps its variables from call to call and returns figures as images. An error of
-    the code is a failed tool call, which costs no retry; a wrong argument asks the model to try
-    again; a sandbox that has ended ends the run. Cancelling a run interrupts its code.
+    Whatever works in a workspace (`ctx.workspace`, the tools of pydantic-ai-harness) and the tools
+    of `CodeSandboxToolset` share one sandbox. It is created by the first call that needs it. As
+    with any workspace, it outlives the run: one that continues a message history works in the
+    sandbox of that history. The sandboxes end with `destroy` or `aclose`, with their
+    ``max_lifetime``, or with this process.
 
     Args:
-        sandbox: where to work; it stays the caller's, and all runs share it. Without one, each
-            run creates its own at its first call and terminates it when it ends.
         variant: the variant to create.
         create: further options for `AsyncSandbox.create`.
-        include: the names of the tools wanted; None for all.
+        include: the names of the tools wanted; None for all, ``[]`` for a workspace alone.
         max_output_chars: the most characters of output of one call.
         images: whether figures and picture files go to the model.
-        id: names the toolset in durable execution; unique within an agent.
+        any_ref: whether a message history may name any sandbox that `AsyncSandbox.from_id` finds,
+            not only one made here. Durable execution needs that; whoever takes histories from
+            strangers must not allow it.
+        id: the capability's name, unique within an agent.
 
     Raises:
-        ConfigurationError: `variant` or `create` are given besides a sandbox, or there is no such
-            tool.
+        ConfigurationError: there is no such tool.
 
     Example:
         >>> import asyncio
         >>> from pydantic_ai import Agent
         >>> from pydantic_ai.models.test import TestModel
-        >>> toolset = CodeSandboxToolset(variant="local-eval", include=["list_files"])
-        >>> agent = Agent(TestModel(), toolsets=[toolset])
-        >>> asyncio.run(agent.run("What is there?")).output
+        >>> async def main():
+        ...     async with CodeSandbox("local-eval", include=["list_files"]) as capability:
+        ...         agent = Agent(TestModel(), capabilities=[capability])
+        ...         return (await agent.run("What is there?")).output
+        >>> asyncio.run(main())
         '{"list_files":"(empty)"}'
     """
 
-    def __init__(
-        self,
-        sandbox: Sandbox | AsyncSandbox | None = None,
-        *,
-        variant: str | None = None,
-        create: Mapping[str, Any] | None = None,
-        include: Iterable[str] | None = None,
-        max_output_chars: int = 50_000,
-        images: bool = True,
-        id: str = "code_sandbox",
-    ) -> None:
-        if sandbox is not None and (variant is not None or create):
-            raise ConfigurationError("give either a sandbox or the options to create one")
-        super().__init__(id=id)
-        self._borrowed, self._create = sandbox, {"variant": variant, **(create or {})}
-        self._chosen, self._max_chars, self._images = chosen(include), max_output_chars, images
-        self._begin()
+    variant: str | None = None
+    _: KW_ONLY
+    create: Mapping[str, Any] | None = None
+    include: Iterable[str] | None = None
+    max_output_chars: int = 50_000
+    images: bool = True
+    any_ref: bool = False
+    id: str | None = "code_sandbox"
+    _made: dict[str, AsyncSandbox | None] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
+    _toolset: AbstractToolset[AgentDepsT] = field(init=False, repr=False, compare=False)
 
-    def _begin(self) -> None:
-        self._own: AsyncSandbox | None = None
-        self._creating = asyncio.Lock()
-        for tool in self._chosen:
-            self.tools.pop(tool.name, None)
-            # one interpreter: calls at the same time would only wait for each other
-            self.add_function(self._function(tool), sequential=tool.name == "run_code")
+    def __post_init__(self) -> None:
+        self._toolset = WorkspaceToolset(
+            include=self.include,
+            max_output_chars=self.max_output_chars,
+            images=self.images,
+            id=self.id or "code_sandbox",
+        )
 
-    async def for_run(self, ctx: RunContext[AgentDepsT]) -> AbstractToolset[AgentDepsT]:
-        """The toolset of one run: this one if it has a sandbox to share, else a fresh one."""
-        if self._borrowed is not None:
-            return self
-        fresh = copy.copy(self)
-        fresh.tools = dict(self.tools)
-        fresh._begin()
-        return fresh
+    @classmethod
+    def combine(
+        cls, capabilities: Sequence[AbstractCapability[AgentDepsT]]
+    ) -> AbstractCapability[AgentDepsT]:
+        """The last one alone: two of one `id` are two settings of one thing."""
+        return capabilities[-1]
+
+    def get_toolset(self) -> AbstractToolset[AgentDepsT]:
+        """See AbstractCapability."""
+        return self._toolset
+
+    def get_workspace(
+        self, ctx: RunContext[AgentDepsT], *, ref: WorkspaceRef | None
+    ) -> WorkspaceBackend | None:
+        """See AbstractCapability; None for the workspace of somebody else."""
+        if ref is None:
+            options = {"variant": self.variant, **(self.create or {})}
+            return CodeSandboxBackend(create=options, on_create=self._keep)
+        if ref.provider == PROVIDER and (self.any_ref or ref.id in self._made):
+            return CodeSandboxBackend(ref=ref)
+        return None
+
+    def _keep(self, sandbox: AsyncSandbox) -> None:
+        self._made[sandbox.id] = sandbox  # one that nobody holds is terminated
+
+    async def destroy(self, ref: WorkspaceRef) -> None:
+        """End a sandbox that was made here, if it has not ended yet."""
+        if sandbox := self._made.get(ref.id):
+            self._made[ref.id] = None
+            await sandbox.terminate()
+
+    async def aclose(self) -> None:
+        """End all sandboxes that were made here."""
+        for id in list(self._made):
+            await self.destroy(WorkspaceRef(provider=PROVIDER, id=id))
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *args: Any) -> bool | None:
-        own, self._own = self._own, None
-        if own is not None:
-            with anyio.CancelScope(shield=True):  # a cancelled run must not leave it behind
-                await own.terminate()
-        return None
-
-    async def _sandbox(self) -> Sandbox | AsyncSandbox:
-        if self._borrowed is not None:
-            return self._borrowed
-        async with self._creating:
-            if self._own is None:
-                self._own = await AsyncSandbox.create(**self._create)
-            return self._own
-
-    def _function(self, tool: SandboxTool) -> Any:
-        """The function of one tool, with the signature that Pydantic AI reads its schema from."""
-
-        async def call(ctx: RunContext[AgentDepsT], **arguments: Any) -> ToolReturn[Any]:
-            return await self._use(tool, ctx, arguments)
-
-        kind, kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, {"ctx": RunContext[Any]}
-        signature = [inspect.Parameter("ctx", kind, annotation=RunContext[Any])]
-        for name, each in tool.parameters.items():
-            kinds[name] = each.annotation
-            signature.append(
-                inspect.Parameter(name, kind, default=each.default, annotation=each.annotation)
-            )
-        call.__name__ = call.__qualname__ = tool.name
-        call.__doc__ = inspect.getdoc(tool.steps)
-        call.__annotations__ = kinds
-        call.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
-        return call
-
-    async def _use(
-        self, tool: SandboxTool, ctx: RunContext[AgentDepsT], arguments: dict[str, Any]
-    ) -> ToolReturn[Any]:
-        options: dict[str, Any] = {"max_chars": self._max_chars}
-        if tool.streams:
-            options |= dict.fromkeys(("on_stdout", "on_stderr"), _emitter(ctx))
-        sandbox = await self._sandbox()
-        try:
-            rendered = await use(tool, sandbox, arguments, **options)
-        except (BadArgumentError, ConfigurationError) as error:
-            # the last one would end the run
-            raise (ToolFailed if ctx.last_attempt else ModelRetry)(str(error)) from error
-        return self._returned(rendered)
-
-    def _returned(self, rendered: Rendered) -> ToolReturn[Any]:
-        images = [BinaryContent(each.data, media_type=each.mime) for each in rendered.images]
-        if rendered.failed and not (images and self._images):
-            raise ToolFailed(rendered.text)
-        # a failure with figures cannot be a ToolFailed, which has only text
-        content: Any = [rendered.text, *images] if images and self._images else rendered.text
-        return ToolReturn(content, metadata=dict(rendered.details))
-
-
-def _emitter(ctx: RunContext[Any]) -> Any:
-    async def emit(message: OutputMessage) -> None:
-        event = CodeOutputEvent(text=str(message), stream="stderr" if message.error else "stdout")
-        with suppress(UserError):  # this run has no events, or they are for capabilities alone
-            await ctx.emit(event)
-
-    return emit
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
