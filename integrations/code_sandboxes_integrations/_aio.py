@@ -22,9 +22,18 @@ async def use(
         arguments: what the model gave.
         options: as for `SandboxTool.run`.
     """
-    if not isinstance(sandbox, AsyncSandbox):
-        if sandbox.closed:
-            return tool.run(sandbox, arguments, **options)  # raises, with the reason
-        # in the process of its owner, this is the same sandbox
-        sandbox = await AsyncSandbox.from_id(sandbox.id)
-    return await tool.arun(sandbox, arguments, **options)
+    return await tool.arun(await as_async(sandbox), arguments, **options)
+
+
+async def as_async(sandbox: Sandbox | AsyncSandbox) -> AsyncSandbox:
+    """The same sandbox, to be awaited.
+
+    Raises:
+        SandboxClosedError: it has been closed here.
+    """
+    if isinstance(sandbox, AsyncSandbox):
+        return sandbox
+    if sandbox.closed:
+        sandbox.files.exists(".")  # raises, with the reason
+    # in the process of its owner, this is the same sandbox
+    return await AsyncSandbox.from_id(sandbox.id)

@@ -196,17 +196,17 @@ class CodeSandboxBackend(WorkspaceBackend, SupportsCommands, SupportsFilesystem,
 
     async def remove(self, path: str) -> None:
         """See SupportsFilesystem."""
-        sandbox = await self.sandbox()
+        await self.sandbox()
+        parent, name = posixpath.split(posixpath.normpath(path))
+        self._check_not_above(posixpath.join(parent, name))
+        sandbox = await self._reaching(path)
         with _unavailable():
-            parent, name = posixpath.split(posixpath.normpath(path))
-            try:
-                real = posixpath.join(await sandbox.files.realpath(parent), name)
-            except PermissionError:  # it lies outside of the home, or above it
-                real = posixpath.join(parent, name)
-            if posixpath.commonpath([real, self._cwd]) == real:
-                raise ValueError(f"{path} is the working directory, or above it")
-            await self._reaching(path)
+            self._check_not_above(posixpath.join(await sandbox.files.realpath(parent), name))
             await sandbox.files.remove(path)
+
+    def _check_not_above(self, path: str) -> None:
+        if posixpath.commonpath([path, self._cwd]) == path:
+            raise ValueError(f"{path} is the working directory, or above it")
 
     async def exists(self, path: str) -> bool:
         """See SupportsFilesystem."""
@@ -225,9 +225,8 @@ class CodeSandboxBackend(WorkspaceBackend, SupportsCommands, SupportsFilesystem,
         sandbox = await self.sandbox()
         if not posixpath.isabs(path):
             raise ValueError(f"a path of a workspace is absolute, not {path!r}")
-        root = self._root
-        if posixpath.commonpath([root, path]) != root:
-            why = f"{os.strerror(errno.EACCES)}: the files of this sandbox end at {root}"
+        if posixpath.commonpath([self._root, path]) != self._root:
+            why = f"{os.strerror(errno.EACCES)}: the files of this sandbox end at {self._root}"
             raise PermissionError(errno.EACCES, why, path)
         return sandbox
 

@@ -1,8 +1,4 @@
-"""What a tool is: a description for a model, and steps on a sandbox.
-
-The steps are a generator: it yields what it asked of the sandbox, and is sent the answer. So one
-text serves `Sandbox`, whose calls return the answer, and `AsyncSandbox`, whose calls are awaited.
-"""
+"""What a tool is: a description for a model, and steps on a sandbox."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from typing import Any, get_type_hints
 from code_sandboxes import AsyncSandbox, FileError, Sandbox, UnsupportedError
 
 from ._render import Rendered, bounded, clean
+from ._steps import arun, run
 
 Steps = Generator[Any, Any, Rendered]
 
@@ -73,13 +70,8 @@ class SandboxTool:
             BadArgumentError: an argument cannot be.
             SandboxError: the sandbox itself failed, not what runs in it.
         """
-        steps = self.steps(sandbox, **arguments, **options)
         try:
-            asked = next(steps)
-            while True:
-                asked = steps.send(asked)
-        except StopIteration as end:
-            return _rendered(end)
+            return run(self.steps(sandbox, **arguments, **options))
         except (FileError, UnsupportedError) as error:
             return refused(error)
 
@@ -87,20 +79,10 @@ class SandboxTool:
         self, sandbox: AsyncSandbox, arguments: Mapping[str, Any], **options: Any
     ) -> Rendered:
         """The same, awaited; cancelling it interrupts the code."""
-        steps = self.steps(sandbox, **arguments, **options)
         try:
-            asked = next(steps)
-            while True:
-                asked = steps.send(await asked)
-        except StopIteration as end:
-            return _rendered(end)
+            return await arun(self.steps(sandbox, **arguments, **options))
         except (FileError, UnsupportedError) as error:
             return refused(error)
-
-
-def _rendered(end: StopIteration) -> Rendered:
-    rendered: Rendered = end.value
-    return rendered
 
 
 def refused(error: Exception) -> Rendered:

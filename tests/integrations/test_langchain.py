@@ -10,31 +10,14 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.language_models.fake_chat_models import FakeMessagesListChatModel
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.memory import InMemorySaver
 
 from code_sandboxes import AsyncSandbox, ConfigurationError, Sandbox
 from code_sandboxes_integrations.langchain import create_run_code_tool, create_sandbox_tools
-
-
-class Scripted(FakeMessagesListChatModel):
-    """Answers with the next message; keeps what it was asked."""
-
-    asked: list[list[BaseMessage]] = []
-
-    def bind_tools(self, tools: Any, **_: Any) -> Scripted:
-        return self
-
-    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
-        self.asked.append(messages)
-        return super()._generate(messages, *args, **kwargs)
-
-
-def call(name: str, **arguments: Any) -> AIMessage:
-    return AIMessage("", tool_calls=[{"name": name, "args": arguments, "id": f"{name}-1"}])
+from scripted_chat import Scripted, call
 
 
 def agent(tools: list[BaseTool], *turns: AIMessage, **options: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(scope="module", params=VARIANTS)
 def kind(request: pytest.FixtureRequest) -> str:
     able = Sandbox.capabilities(request.param)["create"]
     if not able:
@@ -57,11 +57,16 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def shared(kind: str) -> Iterator[Sandbox]:
+    with Sandbox.create(kind) as sandbox:
+        yield sandbox
+
+
 class TestPydanticAIsOwnSuite(WorkspaceBackendSuite):
     @pytest.fixture
-    async def backend(self, kind: str) -> AsyncIterator[WorkspaceBackend]:
-        async with await AsyncSandbox.create(kind) as sandbox:
-            yield CodeSandboxBackend(sandbox)
+    def backend(self, shared: Sandbox) -> WorkspaceBackend:
+        return CodeSandboxBackend(shared)
 
     @pytest.fixture
     async def fresh_backend(self, kind: str) -> AsyncIterator[Callable[[], WorkspaceBackend]]:

@@ -573,6 +573,7 @@ def test_the_tools_are_described(sandbox: Sandbox) -> None:
         ("smolagents", "smolagents", "smolagents"),
         ("langchain", "langchain_core", "langchain"),
         ("pydantic_ai", "pydantic_ai", "pydantic-ai"),
+        ("deepagents", "deepagents", "deepagents"),
     ],
 )
 def test_a_missing_framework_names_its_extra(module: str, package: str, extra: str) -> None:

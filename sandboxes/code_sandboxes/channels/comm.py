@@ -13,7 +13,6 @@ from typing import Any
 
 from ..inside.comm import TARGET
 from . import reconnect
-from .reconnect import Lifeline
 from .remote_client import RemoteClient
 
 PIECE = 1 << 20  # bytes of a message; a server takes no more than 10 MiB
@@ -58,7 +57,7 @@ class CommPipe:
         self.why, self.clean, self.detached = "", False, False
         client.heard = self._take
         self._send("comm_open", {"target_name": TARGET, "data": {}})
-        self._line = Lifeline(client, why_lost, self._lost, self._back, self._gone)
+        self._line = reconnect.Lifeline(client, why_lost, self._lost, self._back, self._gone)
         threading.Thread(target=self._beat, name="sandbox-heartbeat", daemon=True).start()
 
     @property
@@ -148,8 +147,7 @@ class CommPipe:
     def _beat(self) -> None:
         """Say that we are there, what has arrived, and what has not."""
         number, beaten = 0, time.monotonic()
-        silence = reconnect.SILENCE
-        pause = silence / 4
+        pause = reconnect.SILENCE / 4
         while not self._over.is_set():
             missing = self._away or self._got < self._there
             self._due.wait(AGAIN_SECONDS if missing else pause)
@@ -159,9 +157,9 @@ class CommPipe:
             now = time.monotonic()
             if self._over.is_set():
                 return
-            if now - self._heard > silence:
+            if now - self._heard > 4 * pause:
                 self._lose("it has not answered for too long")
-            elif now - self._heard > silence / 2 and not self._away:
+            elif now - self._heard > 2 * pause and not self._away:
                 self._drop()  # what leads there now may be dead, and another connection not
             elif self._again is not None:
                 self._resume()

@@ -18,7 +18,7 @@ from ..errors import (
 from ..kernel import Capability, Channel, Pipe
 from ..machine import Machine
 from ..wire import IN_A_KERNEL, inject
-from .remote_kernels import Kernels, check_environment
+from .remote_kernels import Kernels, check_environment, silence
 from .remote_tokens import remember, still_there, token_for, why_not_adopted
 from .served_options import YES, extra_missing, server_capabilities
 
@@ -104,12 +104,7 @@ class RemoteJupyter:
 
     def _options(self) -> dict[str, Any]:
         """What the supervisor is told."""
-        from ..channels.reconnect import SILENCE
-
-        return {
-            "silence": SILENCE,
-            "id": self._id,
-            "kernel": self._supervisor,
+        return {"id": self._id, "kernel": self._supervisor, "silence": silence()} | {
             "working_dir": self.config.working_dir,
             "env": dict(self.config.env_vars),
             "max_lifetime": self.config.max_lifetime,

@@ -197,6 +197,13 @@ class Kernels:
         self.let_go()
 
 
+def silence() -> float:
+    """The seconds without a word of the other end that end a lease."""
+    from ..channels import reconnect  # with jupyter_kernel_client
+
+    return reconnect.SILENCE
+
+
 def check_environment(server: Server, wanted: str | None) -> None:
     """See that a server has a kernelspec, and that it is one for Python.
 
