@@ -40,6 +40,11 @@ def starts(few: int) -> list[Row]:
     rows.append(
         ("create to first result", "jupyter_client", kernel, {"local-jupyter": jupyter}, "0.5")
     )
+    with ours.pool("local-jupyter") as take:
+        raw_start, taken_from = side_by_side(few, raw.start_kernel, take)
+    rows.append(
+        ("pool to first result", "jupyter_client", raw_start, {"local-jupyter": taken_from}, "")
+    )
     with Sandbox.create("local-jupyter") as box:
         raw_start, context, again = side_by_side(
             few, raw.start_kernel, ours.new_context(box), ours.restart(box)

@@ -25,6 +25,7 @@ FOUNDATION = {"config", "errors", "events", "infos", "kernel", "models", "text"}
 # What callers hold: nothing below may know it.
 FACE = {
     *("aio", "aio_commands", "aio_files", "core", "sandbox", "commands", "process"),
+    *("aio_pool", "pool", "stock"),
     *("file_calls", "files", "transfer", "packages", "contexts", "snapshots", "keeping", "pausing"),
     *("__main__", "cli", "testing"),
 }

@@ -46,6 +46,7 @@ from .infos import (
 )
 from .kernel import Capability
 from .models import CommandResult, ExecutionResult, OutputMessage, Result
+from .pool import SandboxPool
 from .process import Process
 from .sandbox import Sandbox
 from .text import printable
@@ -53,12 +54,14 @@ from .text import printable
 if TYPE_CHECKING:
     from .aio import AsyncSandbox
     from .aio_commands import AsyncProcess
+    from .aio_pool import AsyncSandboxPool
 
 __version__ = "0.1.0"
 __all__ = [
     "Ask",
     "AsyncProcess",
     "AsyncSandbox",
+    "AsyncSandboxPool",
     "Capability",
     "Clear",
     "CloudError",
@@ -94,6 +97,7 @@ __all__ = [
     "SandboxInfo",
     "SandboxNotFoundError",
     "SandboxPausedError",
+    "SandboxPool",
     "SandboxStartError",
     "Snapshot",
     "SnapshotNotFoundError",
@@ -115,4 +119,8 @@ def __getattr__(name: str) -> Any:
         from .aio_commands import AsyncProcess
 
         return AsyncProcess
+    if name == "AsyncSandboxPool":
+        from .aio_pool import AsyncSandboxPool
+
+        return AsyncSandboxPool
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
