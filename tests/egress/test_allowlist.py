@@ -79,6 +79,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 200  # with 5, a connection may take a minute where many come at once
+
     def __init__(self, address: tuple[str, int]) -> None:
         self.asked: list[tuple[str, str]] = []
         super().__init__(address, Handler)
