@@ -70,6 +70,11 @@ CATCH_ALLS = {"Exception", "BaseException"}
 CATCHES_EVERYTHING: dict[str, str] = {
     "code_sandboxes/core.py::Core.__del__": "Python may be shutting down",
     "code_sandboxes/file_calls.py::then.pass_on": "the error is handed to whoever waits",
+    "code_sandboxes_integrations/_finder.py::Finder._find": "the error is handed to whoever waits",
+    "code_sandboxes/stock.py::Stock._start": "the error is handed to whoever waits",
+    "code_sandboxes/variants/remote_kernels.py::Kernels._start.start": (
+        "the error is handed to whoever waits"
+    ),
     "code_sandboxes/run.py::drive": "a host function's exception is raised inside",
     "code_sandboxes/run.py::drive_async": "a host function's exception is raised inside",
     "code_sandboxes/inside/forkserver.py::become": "told on stderr, then the process ends",

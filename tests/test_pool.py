@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -145,6 +146,66 @@ def test_a_start_that_fails_is_told_to_who_asks(difficult: type[Difficult]) -> N
         assert eventually(lambda: pool.ready == 1)
 
 
+def test_a_start_that_fails_in_any_way_hangs_nobody(difficult: type[Difficult]) -> None:
+    def fail() -> None:
+        raise ValueError("a mistake of the variant's")
+
+    difficult.start = staticmethod(fail)
+    with SandboxPool.create(difficult.name, size=1) as pool, pytest.raises(ValueError, match="mis"):
+        pool.take()
+
+
+def test_many_wait_while_starts_fail(difficult: type[Difficult]) -> None:
+    difficult.start = staticmethod(lambda: (time.sleep(0.1), refuse()))
+    with SandboxPool.create(difficult.name, size=1) as pool, ThreadPoolExecutor(20) as threads:
+        asked = [threads.submit(pool.take) for _ in range(20)]
+        for each in asked:
+            with pytest.raises(SandboxStartError, match="not today"):
+                each.result(20)
+
+
+def test_a_thread_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    with SandboxPool.create("local-eval", size=1) as pool:
+        assert eventually(lambda: pool.ready == 1)
+        taken = pool.take()
+        assert eventually(lambda: pool.ready == 1)
+        other = pool.take()
+        assert eventually(lambda: pool.ready == 1)
+        pool._stock._ready.popleft().end()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_thread)
+            with pytest.raises(SandboxStartError, match="no thread"):
+                pool.take()
+        for box in (taken, other, pool.take()):
+            box.terminate()
+
+
+def no_thread(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_no_more_are_kept_than_were_asked_for(difficult: type[Difficult]) -> None:
+    difficult.start = staticmethod(lambda: time.sleep(0.3))
+    with SandboxPool.create(difficult.name, size=2) as pool, ThreadPoolExecutor(10) as threads:
+        for late in [threads.submit(pool.take, 0.01) for _ in range(10)]:
+            with pytest.raises(SandboxStartError):
+                late.result(10)
+        assert eventually(lambda: pool.ready == 2)
+        assert eventually(lambda: pool._stock._starting == 0)
+        assert eventually(lambda: len(mine()) == 2)
+        for wrong in (-1, float("nan"), "2"):
+            with pytest.raises(ConfigurationError):
+                pool.take(wrong)  # type: ignore[arg-type]
+        pool.take(0).terminate()  # what is ready needs no time
+
+
+def test_closing_waits_for_those_that_start(difficult: type[Difficult]) -> None:
+    difficult.start = staticmethod(lambda: time.sleep(0.3))
+    before = mine()
+    SandboxPool.create(difficult.name, size=3).close()
+    assert mine() == before
+
+
 def test_waiting_has_an_end(difficult: type[Difficult]) -> None:
     go = threading.Event()
     difficult.start = staticmethod(lambda: go.wait(20))
@@ -230,6 +291,37 @@ def test_an_await_that_is_given_up_loses_nothing(difficult: type[Difficult]) -> 
                 await asyncio.gather(late, return_exceptions=True)
 
     asyncio.run(run())
+
+    async def ready_and_no_time() -> None:
+        async with await AsyncSandboxPool.create("local-eval", size=1) as pool:
+            while not pool.ready:
+                await asyncio.sleep(0.05)
+            assert repr(pool) == "<AsyncSandboxPool local-eval 1 of 1 ready>"
+            async with await pool.take(0) as box:
+                assert (await box.run_code("1")).text == "1"
+            with pytest.raises(ConfigurationError):
+                await pool.take(-1)
+
+    asyncio.run(ready_and_no_time())
+
+
+LEFT = """
+import os, pathlib, tempfile
+from code_sandboxes import SandboxPool
+pool = SandboxPool.create("local-jupyter", size=3)
+taken = pool.take()
+print(len(list(pathlib.Path(tempfile.gettempdir()).glob("cs-*"))) > 0)
+"""
+
+
+def test_a_process_that_ends_while_it_starts_some_leaves_nothing(tmp_path: Path) -> None:
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", LEFT], capture_output=True, text=True, env=env, check=False
+        )
+        assert (done.stdout, done.stderr) == ("True\n", "")
+        assert eventually(lambda: list(tmp_path.glob("cs-*")) == [])
 
 
 FORKED = """

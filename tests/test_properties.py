@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from code_sandboxes import SandboxError, printable
+from code_sandboxes import SandboxError, SandboxGoneError, printable
+from code_sandboxes.answer import Answer
 from code_sandboxes.channels.worker import WorkerChannel
 from code_sandboxes.events import Done, Event, Output
 from code_sandboxes.fold import Fold, Kept, Lines
@@ -285,6 +286,21 @@ def test_blocks_make_the_file_whatever_the_pieces(sizes: list[int], ones: int) -
         blocks.flush()
         file.seek(0)
         assert file.read() == b"".join(pieces)
+
+
+def test_what_comes_in_small_pieces_takes_no_more_than_it_is() -> None:
+    mux = HostMux(lambda *parts: None)
+    answer = Answer(None, SandboxGoneError, None)
+    stream = mux.open({"op": "read"}, answer.push, views=True)
+    for piece in (b"", b"x", b"y" * 40_000, b"", b"z"):
+        frame = HEADER.pack(DATA, 0, stream.number, len(piece)) + piece
+        for _ in range(20):
+            mux.feed(frame)
+    said = b'{"ok": null}'
+    mux.feed(HEADER.pack(MESSAGE, 0, stream.number, len(said)) + said)
+    pieces = answer.future.result(0)
+    assert b"".join(pieces) == b"x" * 20 + (b"y" * 40_000) * 20 + b"z" * 20
+    assert len(pieces) == 22
 
 
 def test_more_than_its_credit_ends_the_connection() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from code_sandboxes import ConfigurationError, SandboxError
 from code_sandboxes import printable as clean
@@ -24,6 +25,7 @@ except ImportError as error:
 
 T = TypeVar("T")
 Steps = Generator[Any, Any, T]
+LONE = re.compile("[\ud800-\udfff]")
 ERRORS: dict[type[Exception], str] = {
     FileNotFoundError: "file_not_found",
     IsADirectoryError: "is_directory",
@@ -46,31 +48,58 @@ def execute(sandbox: Any, command: str, timeout: int | None) -> Steps[ExecuteRes
     return ExecuteResponse(output, exit_code=ran.exit_code, truncated=ran.dropped > 0)
 
 
-def real(sandbox: Any, path: str) -> Steps[tuple[str, str | None]]:
-    """The path as commands need it; else why there is none."""
+class Ended:
+    """Stands for a sandbox that has ended: whatever it is asked, it says that."""
+
+    def __init__(self, error: SandboxError) -> None:
+        self._error = error
+
+    @property
+    def files(self) -> NoReturn:
+        raise self._error
+
+    commands = files
+
+
+def real(sandbox: Any, path: str, *texts: str) -> Steps[tuple[str, str | None]]:
+    """The path as commands need it; else why there is none, or why a command cannot have these."""
+    if any(LONE.search(text) for text in (path, *texts)):
+        return "", "Error: a lone surrogate is no character, and in no text of a command"
     try:
-        return str((yield sandbox.files.resolve(path))), None
+        return (yield from _located(sandbox, path)), None
     except SandboxError as error:
         return "", f"{path}: {clean(str(error))}"
 
 
+def _located(sandbox: Any, path: str) -> Steps[str]:
+    """Where a path is. `/notes.txt`, and what Deep Agents itself keeps in `/large_tool_results`:
+    what begins with no directory that there is at the root, is below the working directory."""
+    real = str((yield sandbox.files.resolve(path)))
+    if (yield sandbox.files.resolve("/")) != "/":  # its files are all below its home
+        return real
+    top = "/".join(real.split("/")[:2])
+    if path.startswith("/") and not (yield sandbox.files.exists(top)):
+        real = f"{(yield sandbox.files.resolve('.'))}{real}"
+    return real
+
+
 def write(sandbox: Any, path: str, content: str) -> Steps[WriteResult]:
     try:
-        yield sandbox.files.write(path, content)
-        return WriteResult(path=(yield sandbox.files.resolve(path)))
+        real = yield from _located(sandbox, path)
+        yield sandbox.files.write(real, content)
+        return WriteResult(path=real)
     except SandboxError as error:
-        return WriteResult(error=f"Failed to write file '{path}': {_said(error)}")
+        return WriteResult(error=f"Failed to write file '{path}': {clean(str(error))}")
 
 
 def edit(sandbox: Any, path: str, old: str, new: str, every: bool) -> Steps[EditResult]:
     if not old:
         return EditResult(error="Error: old_string must not be empty")
     try:
-        text = (yield sandbox.files.read_bytes(path)).decode()
-        # what a model has read ends its lines with \n, whatever the file's do
+        real = yield from _located(sandbox, path)
+        text = (yield sandbox.files.read_bytes(real)).decode()
         old, new = next(
-            (each for each in _line_ends(old, new) if each[0] in text),
-            (old, new),
+            (each for each in _line_ends(old, new, text) if each[0] in text), (old, new)
         )
         count = text.count(old)
         if count == 0:
@@ -78,30 +107,35 @@ def edit(sandbox: Any, path: str, old: str, new: str, every: bool) -> Steps[Edit
         if count > 1 and not every:
             many = "appears multiple times. Use replace_all=True to replace all occurrences."
             return EditResult(error=f"Error: String '{old}' {many}")
-        yield sandbox.files.write(path, text.replace(old, new).encode())
-        real = yield sandbox.files.resolve(path)
+        yield sandbox.files.write(real, text.replace(old, new).encode())
     except UnicodeDecodeError:
         return EditResult(error=f"Error: File '{path}' is not a text file")
+    except UnicodeEncodeError as error:
+        return EditResult(error=f"Error editing file '{path}': {error}")
     except FileNotFoundError:
         return EditResult(error=f"Error: File '{path}' not found")
     except SandboxError as error:
-        return EditResult(error=f"Error editing file '{path}': {_said(error)}")
+        return EditResult(error=f"Error editing file '{path}': {clean(str(error))}")
     return EditResult(path=real, occurrences=count)
 
 
-def _line_ends(old: str, new: str) -> list[tuple[str, str]]:
+def _line_ends(old: str, new: str, text: str) -> list[tuple[str, str]]:
+    # what a model has read ends its lines with \n, whatever the file's do
     plain = old.replace("\r\n", "\n"), new.replace("\r\n", "\n")
-    return [(old, new), (plain[0].replace("\n", "\r\n"), plain[1].replace("\n", "\r\n")), plain]
+    dos = plain[0].replace("\n", "\r\n"), plain[1].replace("\n", "\r\n")
+    if "\n" in text and text.count("\n") == text.count("\r\n"):
+        return [dos]
+    return [(old, new), dos, plain]
 
 
 def delete(sandbox: Any, path: str) -> Steps[DeleteResult]:
     try:
-        real = yield sandbox.files.resolve(path)
-        yield sandbox.files.remove(path)
+        real = yield from _located(sandbox, path)
+        yield sandbox.files.remove(real)
     except FileNotFoundError:
         return DeleteResult(error=f"Error: '{path}' not found")
     except SandboxError as error:
-        return DeleteResult(error=f"Error deleting file '{path}': {_said(error)}")
+        return DeleteResult(error=f"Error deleting file '{path}': {clean(str(error))}")
     return DeleteResult(path=real)
 
 
@@ -111,7 +145,7 @@ def upload(sandbox: Any, files: list[tuple[str, bytes]]) -> Steps[list[FileUploa
         failed = None if path.startswith("/") else "invalid_path"
         try:
             if not failed:
-                yield sandbox.files.write(path, data)
+                yield sandbox.files.write((yield from _located(sandbox, path)), data)
         except SandboxError as error:
             failed = _said(error)
         done.append(FileUploadResponse(path=path, error=failed))
@@ -124,7 +158,7 @@ def download(sandbox: Any, paths: list[str]) -> Steps[list[FileDownloadResponse]
         data, failed = None, None if path.startswith("/") else "invalid_path"
         try:
             if not failed:
-                data = yield sandbox.files.read_bytes(path)
+                data = yield sandbox.files.read_bytes((yield from _located(sandbox, path)))
         except SandboxError as error:
             failed = _said(error)
         done.append(FileDownloadResponse(path=path, content=data, error=failed))

@@ -28,6 +28,7 @@ try:
     import anyio
     from pydantic_ai import (
         BinaryContent,
+        CapabilityEvent,
         CustomEvent,
         ModelRetry,
         RunContext,
@@ -39,6 +40,20 @@ try:
     from pydantic_ai.toolsets import AbstractToolset, FunctionToolset
 except ImportError as error:
     raise missing("pydantic-ai", error) from error
+
+
+@dataclass(kw_only=True)
+class CodeSandboxOutputEvent(CapabilityEvent, namespace="code_sandbox"):
+    """The same as CodeOutputEvent, from the tools of the `CodeSandbox` capability.
+
+    Attributes:
+        text: the line, without its end.
+        stream: ``"stdout"`` or ``"stderr"``.
+    """
+
+    text: str
+    stream: str = "stdout"
+
 
 READING = {"read_file", "list_files"}  # the tools that change nothing
 
@@ -86,6 +101,8 @@ class CodeSandboxToolset(FunctionToolset[AgentDepsT]):
         >>> asyncio.run(agent.run("What is there?")).output
         '{"list_files":"(empty)"}'
     """
+
+    event: type[CustomEvent | CapabilityEvent] = CodeOutputEvent
 
     def __init__(
         self,
@@ -164,7 +181,7 @@ class CodeSandboxToolset(FunctionToolset[AgentDepsT]):
     ) -> ToolReturn[Any]:
         options: dict[str, Any] = {"max_chars": self._max_chars}
         if tool.streams:
-            options |= dict.fromkeys(("on_stdout", "on_stderr"), _emitter(ctx))
+            options |= dict.fromkeys(("on_stdout", "on_stderr"), _emitter(ctx, self.event))
         sandbox = await self._sandbox(ctx)
         try:
             rendered = await use(tool, sandbox, arguments, **options)
@@ -185,6 +202,8 @@ class CodeSandboxToolset(FunctionToolset[AgentDepsT]):
 class WorkspaceToolset(CodeSandboxToolset[AgentDepsT]):
     """The same tools over the sandbox that is the run's workspace."""
 
+    event = CodeSandboxOutputEvent
+
     async def for_run(self, ctx: RunContext[AgentDepsT]) -> AbstractToolset[AgentDepsT]:
         """This one: it has nothing of its own."""
         return self
@@ -204,10 +223,10 @@ class WorkspaceToolset(CodeSandboxToolset[AgentDepsT]):
         return await super()._use(tool, ctx, arguments)
 
 
-def _emitter(ctx: RunContext[Any]) -> Any:
+def _emitter(ctx: RunContext[Any], kind: Any) -> Any:
     async def emit(message: OutputMessage) -> None:
-        event = CodeOutputEvent(text=str(message), stream="stderr" if message.error else "stdout")
-        with suppress(UserError):  # this run has no events, or they are for capabilities alone
+        event = kind(text=str(message), stream="stderr" if message.error else "stdout")
+        with suppress(UserError):  # this run has no events
             await ctx.emit(event)
 
     return emit

@@ -13,6 +13,7 @@ from typing import Any
 
 from code_sandboxes import (
     AsyncSandbox,
+    ConfigurationError,
     FileInfo,
     Sandbox,
     SandboxClosedError,
@@ -22,6 +23,7 @@ from code_sandboxes import (
 )
 
 from ._extras import missing
+from ._finder import Finder
 
 try:
     from pydantic_ai.workspaces import (
@@ -75,18 +77,20 @@ class CodeSandboxBackend(WorkspaceBackend, SupportsCommands, SupportsFilesystem,
         *,
         ref: WorkspaceRef | None = None,
         create: Mapping[str, Any] | None = None,
-        on_create: Callable[[AsyncSandbox], None] = lambda sandbox: None,
+        on_create: Callable[[Sandbox], None] = lambda sandbox: None,
     ) -> None:
-        self._ref = _ref_of(sandbox) if sandbox is not None else ref
-        self._given, self._create, self._on_create = sandbox, dict(create or {}), on_create
-        self._sandbox: AsyncSandbox | None = None
+        if sandbox is not None and not isinstance(sandbox, Sandbox | AsyncSandbox):
+            raise ConfigurationError(f"{sandbox!r} is no sandbox")
+        id = sandbox.id if sandbox is not None else ref.id if ref is not None else None
+        self._finder = Finder(id, dict(create or {}), on_create)
+        self._sandbox = sandbox  # one that nobody holds is terminated
         self._root = self._cwd = ""
-        self._first = asyncio.Lock()
 
     @property
     def ref(self) -> WorkspaceRef | None:
         """Which sandbox it is; None before one is created."""
-        return self._ref
+        id = self._finder.id
+        return None if id is None else WorkspaceRef(provider=PROVIDER, id=id)
 
     async def sandbox(self) -> AsyncSandbox:
         """The sandbox itself; the first call creates or finds it.
@@ -94,26 +98,10 @@ class CodeSandboxBackend(WorkspaceBackend, SupportsCommands, SupportsFilesystem,
         Raises:
             WorkspaceUnavailableError: it has ended, or another process owns it.
         """
-        async with self._first:
-            with _unavailable():
-                if self._sandbox is None:
-                    self._sandbox = await self._found()
-                    self._ref = _ref_of(self._sandbox)
-                if self._sandbox.closed:
-                    raise SandboxClosedError(f"the sandbox {self._sandbox.id} has ended")
-                if not self._root:
-                    self._root = await self._sandbox.files.resolve("/")
-                    self._cwd = await self._sandbox.files.realpath(".")
-        return self._sandbox
-
-    async def _found(self) -> AsyncSandbox:
-        if isinstance(self._given, AsyncSandbox):
-            return self._given
-        if self._ref is not None:
-            return await AsyncSandbox.from_id(self._ref.id)
-        created = await AsyncSandbox.create(**self._create)
-        self._on_create(created)
-        return created
+        with _unavailable():
+            found = await self._finder.sandbox()
+        self._root, self._cwd = self._finder.places
+        return found
 
     async def working_dir(self) -> str:
         """Where commands start."""
@@ -151,11 +139,13 @@ class CodeSandboxBackend(WorkspaceBackend, SupportsCommands, SupportsFilesystem,
                 stdout=out[:PREVIEW],
                 stderr=err[:PREVIEW],
             )
+        if result.error is not None and not err:  # say why it did not run
+            err = f"{result.error.value}\n"
         return CommandResult(exit_code=result.exit_code, stdout=out, stderr=err)
 
     async def read_bytes(self, path: str) -> bytes:
         """See SupportsFilesystem."""
-        sandbox = await self._reaching(path)
+        sandbox, path = await self._reaching(path)
         with _unavailable():
             if (await sandbox.files.stat(path, follow_symlinks=True)).type == "other":
                 raise OSError(errno.EINVAL, "not a regular file", path)
@@ -163,19 +153,19 @@ class CodeSandboxBackend(WorkspaceBackend, SupportsCommands, SupportsFilesystem,
 
     async def write_bytes(self, path: str, data: bytes) -> None:
         """See SupportsFilesystem; the file is there whole, or as it was."""
-        sandbox = await self._reaching(path)
+        sandbox, path = await self._reaching(path)
         with _unavailable():
             await sandbox.files.write(path, data)
 
     async def stat(self, path: str) -> FileEntry:
         """See SupportsFilesystem."""
-        sandbox = await self._reaching(path)
+        sandbox, path = await self._reaching(path)
         with _unavailable():
             return _entry(await sandbox.files.stat(path, follow_symlinks=True), path)
 
     async def list_dir(self, path: str) -> Sequence[FileEntry]:
         """See SupportsFilesystem."""
-        sandbox = await self._reaching(path)
+        sandbox, path = await self._reaching(path)
         with _unavailable():
             found = await sandbox.files.list(path)
             return await asyncio.gather(*(self._followed(sandbox, each) for each in found))
@@ -190,49 +180,50 @@ class CodeSandboxBackend(WorkspaceBackend, SupportsCommands, SupportsFilesystem,
 
     async def make_dir(self, path: str) -> None:
         """See SupportsFilesystem."""
-        sandbox = await self._reaching(path)
+        sandbox, path = await self._reaching(path)
         with _unavailable():
             await sandbox.files.mkdir(path)
 
     async def remove(self, path: str) -> None:
         """See SupportsFilesystem."""
         await self.sandbox()
-        parent, name = posixpath.split(posixpath.normpath(path))
-        self._check_not_above(posixpath.join(parent, name))
-        sandbox = await self._reaching(path)
+        self._check_not_above(posixpath.normpath(path))
+        sandbox, path = await self._reaching(path)
         with _unavailable():
-            self._check_not_above(posixpath.join(await sandbox.files.realpath(parent), name))
-            await sandbox.files.remove(path)
+            parent, name = posixpath.split(path.rstrip("/"))
+            if name in (".", ".."):
+                target = await sandbox.files.realpath(path)
+            else:  # of a link, the link itself
+                target = posixpath.join(await sandbox.files.realpath(parent), name)
+            self._check_not_above(target)
+            await sandbox.files.remove(target)
 
     def _check_not_above(self, path: str) -> None:
-        if posixpath.commonpath([path, self._cwd]) == path:
+        if posixpath.isabs(path) and posixpath.commonpath([path, self._cwd]) == path:
             raise ValueError(f"{path} is the working directory, or above it")
 
     async def exists(self, path: str) -> bool:
         """See SupportsFilesystem."""
-        sandbox = await self._reaching(path)
+        sandbox, path = await self._reaching(path)
         with _unavailable():
             return await sandbox.files.exists(path)
 
     async def realpath(self, path: str) -> str:
         """See SupportsRealpath."""
-        sandbox = await self._reaching(path)
+        sandbox, path = await self._reaching(path)
         with _unavailable():
             return await sandbox.files.realpath(path)
 
-    async def _reaching(self, path: str) -> AsyncSandbox:
+    async def _reaching(self, path: str) -> tuple[AsyncSandbox, str]:
         """The sandbox, if its files reach as far as `path`: else it would be another file's."""
         sandbox = await self.sandbox()
         if not posixpath.isabs(path):
             raise ValueError(f"a path of a workspace is absolute, not {path!r}")
+        path = f"/{path.lstrip('/')}"
         if posixpath.commonpath([self._root, path]) != self._root:
             why = f"{os.strerror(errno.EACCES)}: the files of this sandbox end at {self._root}"
             raise PermissionError(errno.EACCES, why, path)
-        return sandbox
-
-
-def _ref_of(sandbox: Sandbox | AsyncSandbox) -> WorkspaceRef:
-    return WorkspaceRef(provider=PROVIDER, id=sandbox.id)
+        return sandbox, path
 
 
 def _entry(found: FileInfo, path: str) -> FileEntry:

@@ -143,6 +143,8 @@ def chosen(names: Iterable[str] | None) -> list[SandboxTool]:
     Raises:
         ConfigurationError: there is no such tool.
     """
+    if isinstance(names, str):
+        raise ConfigurationError(f"include is a list of names: [{names!r}]")
     names = list(TOOLS) if names is None else list(names)
     if unknown := [name for name in names if name not in TOOLS]:
         raise ConfigurationError(f"no tool {', '.join(unknown)}; there are: {', '.join(TOOLS)}")

@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from code_sandboxes import AsyncSandbox, Sandbox
+from code_sandboxes import AsyncSandbox, ConfigurationError, Sandbox, SandboxError
 
 from . import _deepagents_steps as steps
 from ._aio import as_async
@@ -50,15 +52,20 @@ class CodeSandboxBackend(BaseSandbox):
     """The files and the shell of a deep agent, in a sandbox.
 
     A command that fails, and a sandbox that has ended, are results that the model reads: the run
-    goes on. `local-eval` and `local-jupyter` have no file system of their own: there the files'
-    ``/notes.txt`` is ``<home>/notes.txt``, and the results tell that path, which commands need.
+    goes on. A path like ``/notes.txt``, which begins with no directory that there is at the root,
+    is below the working directory, and so is all else in `local-eval` and `local-jupyter`, which
+    have no file system of their own; the results tell the whole path, which commands need.
 
     Code that keeps its variables, and figures, are for `create_run_code_tool` of the LangChain
     adapter, over the same sandbox.
 
     Args:
         sandbox: where to work; it stays the caller's. Or a function that finds it from the
-            `RunnableConfig` of the call, say by ``config["configurable"]["thread_id"]``.
+            `RunnableConfig` of the call, say by ``config["configurable"]["thread_id"]``; that
+            serves the agent's calls only.
+
+    Raises:
+        ConfigurationError: `sandbox` is neither.
 
     Example:
         >>> with Sandbox.create(variant="local-eval") as sandbox:
@@ -69,7 +76,10 @@ class CodeSandboxBackend(BaseSandbox):
     """
 
     def __init__(self, sandbox: Source) -> None:
+        if not isinstance(sandbox, Sandbox | AsyncSandbox) and not callable(sandbox):
+            raise ConfigurationError(f"a sandbox, or a function that finds one; not {sandbox!r}")
         self._source = sandbox
+        self._editing = threading.Lock()  # a model may ask for several edits of a file at once
 
     @property
     def id(self) -> str:
@@ -78,19 +88,26 @@ class CodeSandboxBackend(BaseSandbox):
 
     def _found(self) -> Sandbox | AsyncSandbox:
         source = self._source
-        return source if isinstance(source, Sandbox | AsyncSandbox) else source(get_config())
+        found = source if isinstance(source, Sandbox | AsyncSandbox) else source(get_config())
+        if not isinstance(found, Sandbox | AsyncSandbox):
+            raise ConfigurationError(f"the function has found {found!r}, which is no sandbox")
+        return found
 
     def _run(self, step: Callable[..., Steps[T]], *arguments: Any) -> T:
         found = self._found()
-        # in the process of its owner, this is the same sandbox
-        sandbox = found if isinstance(found, Sandbox) else Sandbox.from_id(found.id)
-        return run(step(sandbox, *arguments))
+        if isinstance(found, AsyncSandbox):
+            try:  # in the process of its owner, this is the same sandbox
+                found = Sandbox.from_id(found.id)
+            except SandboxError as error:
+                return run(step(steps.Ended(error), *arguments))
+        return run(step(found, *arguments))
 
     async def _arun(self, step: Callable[..., Steps[T]], *arguments: Any) -> T:
-        found = self._found()
-        if isinstance(found, Sandbox) and found.closed:
-            return run(step(found, *arguments))  # which tells why it cannot
-        return await arun(step(await as_async(found), *arguments))
+        try:
+            sandbox = await as_async(self._found())
+        except SandboxError as error:
+            return run(step(steps.Ended(error), *arguments))
+        return await arun(step(sandbox, *arguments))
 
     # commands -------------------------------------------------------------------------
     def execute(self, command: str, *, timeout: int | None = None) -> ExecuteResponse:
@@ -119,13 +136,14 @@ class CodeSandboxBackend(BaseSandbox):
         self, file_path: str, old_string: str, new_string: str, replace_all: bool = False
     ) -> EditResult:
         """See BackendProtocol."""
-        return self._run(steps.edit, file_path, old_string, new_string, replace_all)
+        with self._editing:
+            return self._run(steps.edit, file_path, old_string, new_string, replace_all)
 
     async def aedit(
         self, file_path: str, old_string: str, new_string: str, replace_all: bool = False
     ) -> EditResult:
         """See BackendProtocol."""
-        return await self._arun(steps.edit, file_path, old_string, new_string, replace_all)
+        return await asyncio.to_thread(self.edit, file_path, old_string, new_string, replace_all)
 
     def delete(self, file_path: str) -> DeleteResult:
         """See BackendProtocol."""
@@ -174,12 +192,12 @@ class CodeSandboxBackend(BaseSandbox):
 
     def glob(self, pattern: str, path: str | None = None) -> GlobResult:
         """See BackendProtocol."""
-        real, wrong = self._run(steps.real, path or "/")
+        real, wrong = self._run(steps.real, path or ".", pattern)
         return GlobResult(error=wrong) if wrong else super().glob(pattern, real)
 
     async def aglob(self, pattern: str, path: str | None = None) -> GlobResult:
         """See BackendProtocol."""
-        real, wrong = await self._arun(steps.real, path or "/")
+        real, wrong = await self._arun(steps.real, path or ".", pattern)
         return GlobResult(error=wrong) if wrong else await super().aglob(pattern, real)
 
     def grep(
@@ -191,7 +209,7 @@ class CodeSandboxBackend(BaseSandbox):
         max_count: int | None = None,
     ) -> GrepResult:
         """See BackendProtocol."""
-        real, wrong = self._run(steps.real, path or ".")
+        real, wrong = self._run(steps.real, path or ".", pattern, glob or "")
         if wrong:
             return GrepResult(error=wrong)
         return super().grep(pattern, real, glob, max_count=max_count)
@@ -205,7 +223,7 @@ class CodeSandboxBackend(BaseSandbox):
         max_count: int | None = None,
     ) -> GrepResult:
         """See BackendProtocol."""
-        real, wrong = await self._arun(steps.real, path or ".")
+        real, wrong = await self._arun(steps.real, path or ".", pattern, glob or "")
         if wrong:
             return GrepResult(error=wrong)
         return await super().agrep(pattern, real, glob, max_count=max_count)

@@ -13,14 +13,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Self
 
-from code_sandboxes import AsyncSandbox
+from code_sandboxes import ConfigurationError, Sandbox, UnknownVariantError
 
 from ._extras import missing
-from ._pydantic_toolset import CodeOutputEvent, CodeSandboxToolset, WorkspaceToolset
+from ._pydantic_toolset import (
+    CodeOutputEvent,
+    CodeSandboxOutputEvent,
+    CodeSandboxToolset,
+    WorkspaceToolset,
+)
 from ._pydantic_workspace import PROVIDER, CodeSandboxBackend
 
 try:
@@ -32,7 +38,13 @@ try:
 except ImportError as error:
     raise missing("pydantic-ai", error) from error
 
-__all__ = ["CodeOutputEvent", "CodeSandbox", "CodeSandboxBackend", "CodeSandboxToolset"]
+__all__ = [
+    "CodeOutputEvent",
+    "CodeSandbox",
+    "CodeSandboxBackend",
+    "CodeSandboxOutputEvent",
+    "CodeSandboxToolset",
+]
 
 
 @dataclass
@@ -40,7 +52,8 @@ class CodeSandbox(AbstractCapability[AgentDepsT]):
     """Gives each run a sandbox: as its workspace, and with tools to run code in it.
 
     Whatever works in a workspace (`ctx.workspace`, the tools of pydantic-ai-harness) and the tools
-    of `CodeSandboxToolset` share one sandbox. It is created by the first call that needs it. As
+    of `CodeSandboxToolset` share one sandbox; output that comes while code runs is a
+    `CodeSandboxOutputEvent` of the run. It is created by the first call that needs it. As
     with any workspace, it outlives the run: one that continues a message history works in the
     sandbox of that history. The sandboxes end with `destroy` or `aclose`, with their
     ``max_lifetime``, or with this process.
@@ -57,7 +70,7 @@ class CodeSandbox(AbstractCapability[AgentDepsT]):
         id: the capability's name, unique within an agent.
 
     Raises:
-        ConfigurationError: there is no such tool.
+        ConfigurationError: there is no such tool, or no such variant.
 
     Example:
         >>> import asyncio
@@ -79,12 +92,17 @@ class CodeSandbox(AbstractCapability[AgentDepsT]):
     images: bool = True
     any_ref: bool = False
     id: str | None = "code_sandbox"
-    _made: dict[str, AsyncSandbox | None] = field(
+    _made: dict[str, Sandbox | None] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
     _toolset: AbstractToolset[AgentDepsT] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if self.variant is not None and "variant" in (self.create or {}):
+            raise ConfigurationError("variant is given twice: by itself, and in create")
+        if self.variant is not None and self.variant not in Sandbox.variants():
+            known = ", ".join(Sandbox.variants())
+            raise UnknownVariantError(f"no variant {self.variant!r}; there are: {known}")
         self._toolset = WorkspaceToolset(
             include=self.include,
             max_output_chars=self.max_output_chars,
@@ -114,19 +132,29 @@ class CodeSandbox(AbstractCapability[AgentDepsT]):
             return CodeSandboxBackend(ref=ref)
         return None
 
-    def _keep(self, sandbox: AsyncSandbox) -> None:
+    def _keep(self, sandbox: Sandbox) -> None:
         self._made[sandbox.id] = sandbox  # one that nobody holds is terminated
 
     async def destroy(self, ref: WorkspaceRef) -> None:
-        """End a sandbox that was made here, if it has not ended yet."""
+        """End a sandbox that was made here, if it has not ended yet.
+
+        Raises:
+            CloudError: it could not be ended; call this again.
+        """
         if sandbox := self._made.get(ref.id):
+            await asyncio.to_thread(sandbox.terminate)
             self._made[ref.id] = None
-            await sandbox.terminate()
 
     async def aclose(self) -> None:
-        """End all sandboxes that were made here."""
-        for id in list(self._made):
-            await self.destroy(WorkspaceRef(provider=PROVIDER, id=id))
+        """End all sandboxes that were made here.
+
+        Raises:
+            CloudError: one could not be ended, the others are; call this again.
+        """
+        ends = [self.destroy(WorkspaceRef(provider=PROVIDER, id=id)) for id in list(self._made)]
+        for result in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     async def __aenter__(self) -> Self:
         return self

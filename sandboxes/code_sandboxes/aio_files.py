@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 from .core import Core
-from .file_calls import Data, FileCalls, Progress, as_bytes, checked, pieces
+from .file_calls import Data, FileCalls, Progress, as_bytes, checked, pieces, text
 from .files import Entries, Files
 from .infos import FileChange, FileInfo
 
@@ -78,11 +78,11 @@ class AsyncFiles:
 
     async def realpath(self, path: str) -> str:
         """See Files.realpath."""
-        return str(await asyncio.wrap_future(self._calls.verb("realpath", path)))
+        return text(await asyncio.wrap_future(self._calls.verb("realpath", path)))
 
     async def resolve(self, path: str) -> str:
         """See Files.resolve."""
-        return str(await asyncio.wrap_future(self._calls.verb("resolve", path)))
+        return text(await asyncio.wrap_future(self._calls.verb("resolve", path)))
 
     async def upload(
         self, local: str | os.PathLike[str], path: str, *, on_progress: Progress | None = None

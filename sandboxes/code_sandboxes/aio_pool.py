@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, Unpack
 
 from .aio import AsyncSandbox, blocking
-from .config import SandboxConfig
-from .errors import SandboxStartError
+from .config import SandboxConfig, check_timeout
+from .core import Core
 from .sandbox import CreateOptions
-from .stock import Stock
+from .stock import Stock, late_error
 
 
 class AsyncSandboxPool:
@@ -43,17 +43,24 @@ class AsyncSandboxPool:
 
     async def take(self, timeout: float | None = None) -> AsyncSandbox:
         """See SandboxPool.take."""
+        if timeout != 0:
+            check_timeout(timeout)
         while True:
+            core: Core | None
             asked = self._stock.ask()
             try:
-                async with asyncio.timeout(timeout):
-                    core = await asyncio.wrap_future(asked)
+                if asked.done():
+                    core = asked.result()
+                else:
+                    waiting = asyncio.shield(asyncio.wrap_future(asked))
+                    core = await asyncio.wait_for(waiting, timeout)
             except BaseException as error:
-                self._stock.give_up(asked)
-                if isinstance(error, TimeoutError) and asked.cancelled():
-                    late = f"no sandbox was ready within {timeout:g} s"
-                    raise SandboxStartError(late) from None
-                raise
+                if not isinstance(error, TimeoutError):
+                    self._stock.give_up(asked)
+                    raise
+                core = self._stock.late(asked)
+            if core is None:
+                raise late_error(timeout)
             if await blocking(self._stock.give, core):
                 return AsyncSandbox(core)
 
@@ -76,3 +83,6 @@ class AsyncSandboxPool:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._stock}>"

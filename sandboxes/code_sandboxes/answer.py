@@ -10,6 +10,7 @@ from typing import Any
 from .errors import SandboxGoneError, from_inside
 from .inside.stream import DATA, END, MESSAGE, RESET, Stream
 
+LARGE = 1 << 15  # bytes: a piece holds all that was read with it, and less than this is copied
 MOST = 1 << 30  # bytes that come into memory: a file may be endless
 TOO_LARGE = f"over {MOST} bytes are not read into memory: use files.download()"
 
@@ -38,7 +39,7 @@ class Answer:
     ) -> None:
         self.future: Future[Any] = Future()
         self._path, self._loss, self._on_data = path, loss, on_data
-        self._pieces: list[memoryview] = []
+        self._pieces: list[memoryview | bytearray] = []
         self._size = 0
 
     def push(self, stream: Stream, kind: int, lane: int, payload: Any) -> None:
@@ -50,27 +51,37 @@ class Answer:
         elif kind == DATA:
             self._keep(stream, payload)
         elif kind == MESSAGE and "error" in payload:
-            self.future.set_exception(self._error(payload["error"]))
+            self._fail(self._error(payload["error"]))
         elif kind == MESSAGE and "ok" in payload:
-            self.future.set_result(tuple(self._pieces) or payload["ok"])
+            if self.future.set_running_or_notify_cancel():  # it may be cancelled at any moment
+                self.future.set_result(tuple(self._pieces) or payload["ok"])
         elif kind == MESSAGE and self._on_data is None:
             size = payload.get("size")
             if isinstance(size, int) and size > MOST:
                 self._refuse(stream)
         elif kind in (RESET, END):
-            self.future.set_exception(self._loss())
+            self._fail(self._loss())
+
+    def _fail(self, error: Exception) -> None:
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
 
     def _keep(self, stream: Stream, payload: memoryview) -> None:
         self._size += len(payload)
         if self._size > MOST:
             self._refuse(stream)
-        else:
+            return
+        if len(payload) >= LARGE:
             self._pieces.append(payload)
-            stream.taken(len(payload))
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += payload
+        else:
+            self._pieces.append(bytearray(payload))
+        stream.taken(len(payload))
 
     def _refuse(self, stream: Stream) -> None:
         self._pieces.clear()
-        self.future.set_exception(self._error(["OSError", errno.EFBIG, TOO_LARGE]))
+        self._fail(self._error(["OSError", errno.EFBIG, TOO_LARGE]))
         stream.reset()
 
     def _error(self, said: Any) -> Exception:

@@ -118,7 +118,7 @@ class Turn:
         offer: Sequence[str] = (),
     ) -> None:
         self._interpreter, self._code = interpreter, code
-        self._silent, self._offer = silent, offer
+        self._silent, self._offer, self.kept = silent, offer, "; variables are kept"
         self._channel: Channel | None = None
         self._cancelled = self._killed = self._over = False
         self._ending, self._finished = threading.Lock(), threading.Event()

@@ -13,7 +13,7 @@ from .infos import FileInfo
 from .inside.stream import Stream
 
 Data = str | bytes | bytearray | memoryview | IO[bytes] | Iterable[bytes]
-Pieces = tuple[memoryview, ...]  # JSON gives no tuple: these are bytes that came
+Pieces = tuple[memoryview | bytearray, ...]  # JSON gives no tuple: these are bytes that came
 Progress = Callable[[int, int | None], Any]  # bytes so far, bytes in all where known
 PIECE = 1 << 20
 T = TypeVar("T")
@@ -21,15 +21,22 @@ S = TypeVar("S")
 
 
 def then(future: Future[S], change: Callable[[S], T]) -> Future[T]:
-    """A future with the changed value of another."""
+    """A future with the changed value of another; to cancel it cancels that."""
     made: Future[T] = Future()
 
+    def give_up(made: Future[T]) -> None:
+        if made.cancelled():
+            future.cancel()
+
     def pass_on(done: Future[S]) -> None:
+        if not made.set_running_or_notify_cancel():
+            return
         try:
             made.set_result(change(done.result()))
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
             made.set_exception(error)
 
+    made.add_done_callback(give_up)
     future.add_done_callback(pass_on)
     return made
 
@@ -96,14 +103,24 @@ def info(said: Any) -> FileInfo:
             modified=float(said["modified"]),
             mode=int(said["mode"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SandboxError("the supervisor sent an entry that makes no sense") from error
 
 
 def infos(said: Any) -> list[FileInfo]:
     """Batches of entries."""
     lines = b"".join(body(said)).splitlines()
-    return [info(entry) for line in lines for entry in json.loads(line)]
+    try:
+        return [info(entry) for line in lines for entry in json.loads(line)]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise SandboxError("the supervisor sent a listing that makes no sense") from error
+
+
+def text(said: Any) -> str:
+    """A path, as the supervisor sends it."""
+    if not isinstance(said, str):
+        raise SandboxError("the supervisor sent a path that makes no sense")
+    return said
 
 
 def body(said: Any) -> Pieces:
@@ -116,10 +133,13 @@ def body(said: Any) -> Pieces:
 def as_bytes(data: Data, encoding: str) -> bytes | bytearray | memoryview | None:
     """`data`, if it is in memory already."""
     if isinstance(data, str):
-        return data.encode(encoding)
-    if isinstance(data, bytes | bytearray | memoryview):
-        return data
-    return None
+        try:
+            return data.encode(encoding)
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(f"that text has no {encoding}: {error}") from error
+    if isinstance(data, memoryview):  # of items of any size
+        return data.cast("B") if data.c_contiguous else data.tobytes()
+    return data if isinstance(data, bytes | bytearray) else None
 
 
 def pieces(data: Any) -> Iterator[bytes]:

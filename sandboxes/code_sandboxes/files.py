@@ -12,7 +12,7 @@ from typing import Any
 
 from . import bulk, transfer
 from .core import Core
-from .file_calls import Data, FileCalls, Progress, as_bytes, checked, pieces
+from .file_calls import Data, FileCalls, Progress, as_bytes, checked, pieces, text
 from .infos import FileChange, FileInfo
 from .inside.stream import Stream
 
@@ -110,7 +110,7 @@ class Files:
 
     def resolve(self, path: str) -> str:
         """The path that code must use for what `path` is here; idempotent."""
-        return str(self._calls.verb("resolve", path).result())
+        return text(self._calls.verb("resolve", path).result())
 
     def realpath(self, path: str) -> str:
         """Where a path leads, as `os.path.realpath`: links are followed, what is missing is kept.
@@ -118,7 +118,7 @@ class Files:
         Raises:
             PermissionError: it leads out of the sandbox's home, where its files end.
         """
-        return str(self._calls.verb("realpath", path).result())
+        return text(self._calls.verb("realpath", path).result())
 
     def upload(
         self, local: str | os.PathLike[str], path: str, *, on_progress: Progress | None = None

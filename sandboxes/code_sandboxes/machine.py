@@ -53,6 +53,8 @@ class HostStream(Stream):
             ProtocolError: what a hostile end sends could fill the memory.
         """
         if kind == DATA:
+            if not payload:
+                return  # it would cost memory, and count for nothing
             with self._changed:
                 self._unread += len(payload)
             if self._unread > MOST_UNREAD:

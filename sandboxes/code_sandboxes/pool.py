@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Self, Unpack
 
-from .config import SandboxConfig
-from .errors import SandboxStartError
+from .config import SandboxConfig, check_timeout
+from .core import Core
 from .sandbox import CreateOptions, Sandbox
-from .stock import Stock
+from .stock import Stock, late_error
 
 
 class SandboxPool:
@@ -59,20 +59,25 @@ class SandboxPool:
             timeout: seconds to wait for one that still starts; None for no limit.
 
         Raises:
+            ConfigurationError: `timeout` is no number of seconds.
             SandboxStartError: none was ready in time, or it could not be started.
             SandboxClosedError: the pool was closed.
             CloudError: the service of a cloud variant refused, or cannot be reached.
         """
+        if timeout != 0:
+            check_timeout(timeout)
         while True:
+            core: Core | None
             asked = self._stock.ask()
             try:
                 core = asked.result(timeout)
             except BaseException as error:
-                waited = self._stock.give_up(asked)
-                if waited and isinstance(error, TimeoutError):
-                    late = f"no sandbox was ready within {timeout:g} s"
-                    raise SandboxStartError(late) from None
-                raise
+                if not isinstance(error, TimeoutError):
+                    self._stock.give_up(asked)
+                    raise
+                core = self._stock.late(asked)
+            if core is None:
+                raise late_error(timeout)
             if self._stock.give(core):
                 return Sandbox(core)
 
@@ -97,5 +102,4 @@ class SandboxPool:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{self.ready} of {self._stock.size} ready"
-        return f"<{type(self).__name__} {self._stock.variant} {state}>"
+        return f"<{type(self).__name__} {self._stock}>"

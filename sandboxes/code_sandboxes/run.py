@@ -18,7 +18,6 @@ from .events import Ask, Done, Event, ExecutionError, Started, weight
 from .kernel import Emit
 from .text import shortened
 
-# the interpreters that wait for a host function which runs in this context
 answering: ContextVar[frozenset[object]] = ContextVar("answering", default=frozenset())
 MOST_JSON = 64 << 20  # bytes of an answer to the sandbox
 
@@ -26,13 +25,14 @@ MOST_JSON = 64 << 20  # bytes of an answer to the sandbox
 class Target(Protocol):
     """What runs: a turn on a context, or a command."""
 
+    kept: str  # when it was stopped: the end of an error's text
+
     def begin(self, emit: Emit) -> None: ...
     def reply(self, ask: str, answer: Mapping[str, Any]) -> None: ...
     def taken(self, size: int) -> None: ...
     def interrupt(self) -> None: ...
     def kill(self) -> None: ...
-    def give_up(self) -> None:
-        """It does not end even when killed: emit its `Done` without it."""
+    def give_up(self) -> None: ...  # it does not end even when killed: emit its `Done` without it
 
 
 Handlers = Mapping[str, Callable[..., Any]]  # host functions by name; "input" answers input()
@@ -76,8 +76,8 @@ class Run:
         elif isinstance(event, ExecutionError) and self.deadline.expired:
             return []  # the interrupt is ours, not the code's
         elif isinstance(event, Done) and self.deadline.expired:
-            lost = "the interpreter was restarted" if event.state_lost else "variables are kept"
-            said = f"stopped after {self.deadline.timeout:g} s; {lost}"
+            kept = "; the interpreter was restarted" if event.state_lost else self.target.kept
+            said = f"stopped after {self.deadline.timeout:g} s{kept}"
             return [ExecutionError("ExecutionTimeout", said, state_lost=event.state_lost), event]
         return [event]
 
@@ -238,7 +238,7 @@ async def drive_async(run: Run) -> AsyncIterator[Event]:
             if isinstance(event, Done):
                 return
             if run.waits(event):
-                value, error = None, None
+                value = error = None
                 try:
                     with run.asked():
                         value = run.call(event)

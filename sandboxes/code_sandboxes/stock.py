@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -16,37 +17,31 @@ from .checks import functions_of
 from .config import SandboxConfig, configure
 from .core import Core
 from .ctrl_c import Whole
-from .errors import ConfigurationError, SandboxClosedError, SandboxError
+from .errors import ConfigurationError, SandboxClosedError, SandboxError, SandboxStartError
+from .forks import unforked
 from .kernel import Hosted
 from .run import drive
 
 MOST_STARTING = 8  # at once: more would only slow each other down
-FORK_SECONDS = 20.0  # that a fork waits for what is being started
 _here: WeakSet[Stock] = WeakSet()  # of this process
-_held: list[Stock] = []  # during a fork
-
-
-def _settle() -> None:
-    """Before a fork: whoever starts a sandbox may hold locks, and the child would wait for them."""
-    for stock in list(_here):
-        stock.changed.acquire()
-        _held.append(stock)
-        stock.changed.wait_for(stock.quiet, FORK_SECONDS)
-
-
-def _go_on() -> None:
-    while _held:
-        _held.pop().changed.release()
 
 
 def _disown() -> None:
     """In a forked child: what was ready is the parent's."""
-    _held.clear()
     for stock in list(_here):
-        stock.begin()
+        if stock.pid != os.getpid():
+            stock.begin()
 
 
-os.register_at_fork(before=_settle, after_in_parent=_go_on, after_in_child=_disown)
+def _close_all() -> None:
+    """At the end of the process: what is being started would be left half made."""
+    for stock in list(_here):
+        if stock.pid == os.getpid():
+            stock.close()
+
+
+os.register_at_fork(after_in_child=_disown)
+atexit.register(_close_all)
 
 
 class Stock:
@@ -77,29 +72,35 @@ class Stock:
         self.closed = False
         self.begin()
         _here.add(self)
-        with self.changed:
+        with self._changed:
             self._fill()
 
     def begin(self) -> None:
         """With nothing."""
+        self.pid = os.getpid()
         self._ready: deque[Core] = deque()
         self._waiting: deque[Future[Core]] = deque()
-        self._starting, self.changed = 0, threading.Condition()
-
-    def quiet(self) -> bool:
-        """Whether nothing is being started."""
-        return self._starting == 0
+        self._starting, self._changed = 0, threading.Condition()
 
     @property
     def ready(self) -> int:
         """How many can be had at once."""
         return len(self._ready)
 
+    def __str__(self) -> str:
+        state = "closed" if self.closed else f"{self.ready} of {self.size} ready"
+        return f"{self.variant} {state}"
+
+    # taking ---------------------------------------------------------------------------
     def ask(self) -> Future[Core]:
-        """One of them; to cancel this gives up, or else what came is to be given to `end`."""
+        """One of them. Whoever will not wait for it says so by `give_up`.
+
+        Raises:
+            SandboxClosedError: the pool was closed.
+        """
         asked: Future[Core] = Future()
         lost = []
-        with Whole(), self.changed:
+        with Whole(), self._changed:
             if self.closed:
                 raise SandboxClosedError("the pool was closed; make another one")
             while self._ready and not asked.done():
@@ -112,38 +113,82 @@ class Stock:
                 self._waiting.append(asked)
             self._fill()
         for core in lost:
-            self.end(core)
+            later(core)
         return asked
 
-    def _fill(self) -> None:
-        """Start what is missing; the lock is held."""
-        wanted = self.size + len(self._waiting) - len(self._ready) - self._starting
+    def late(self, asked: Future[Core]) -> Core | None:
+        """The time is over: what has come in the very last moment, or None.
+
+        Raises:
+            SandboxError, OSError: what the start has failed with, in that moment.
+        """
+        with Whole(), self._changed:
+            if asked in self._waiting:
+                self._waiting.remove(asked)
+        return None if asked.cancel() else asked.result()
+
+    def give_up(self, asked: Future[Core]) -> None:
+        """Nobody waits for it any more; if it comes, or has come, it is ended."""
+
+        def end_it(done: Future[Core]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                later(done.result())
+
+        with Whole(), self._changed:
+            if asked in self._waiting:
+                self._waiting.remove(asked)
+        asked.cancel()
+        asked.add_done_callback(end_it)
+
+    def give(self, core: Core) -> bool:
+        """Hand one out; whether it is still there. Its lifetime counts from here."""
+        lifetime = core.config.max_lifetime
+        if lifetime is not None and not isinstance(core.variant, Hosted):
+            try:
+                core.expire_in(lifetime)
+            except SandboxError:
+                later(core)
+                return False
+        return True
+
+    # making ---------------------------------------------------------------------------
+    def _fill(self, *, ready: bool = True) -> None:
+        """Start what is missing for those who wait, and to be ready; the lock is held."""
+        wanted = len(self._waiting) - self._starting
+        if ready:
+            wanted += self.size - len(self._ready)
         for _ in range(min(wanted, MOST_STARTING - self._starting)):
+            try:
+                threading.Thread(target=self._start, name="sandbox-pool", daemon=True).start()
+            except RuntimeError as error:
+                if not self._starting:
+                    self._tell(SandboxStartError(f"no thread can be started: {error}"))
+                return
             self._starting += 1
-            threading.Thread(target=self._start, name="sandbox-pool", daemon=True).start()
 
     def _start(self) -> None:
         core, failed = None, None
         try:
-            core = Core.create(self.variant, self._settings, {}, self._functions)
-            for _ in drive(core.request(None, "list")):
-                pass  # the interpreter answers: the first execution need not wait for it
-        except (SandboxError, OSError) as error:
+            with unforked():
+                core = Core.create(self.variant, self._settings, {}, self._functions)
+                for _ in drive(core.request(None, "list")):
+                    pass  # the interpreter answers: the first execution need not wait for it
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
             failed = error
-            if core is not None:
-                self.end(core)
-                core = None
-        with self.changed:
-            self._starting -= 1
-            if core is not None and not self.closed:
+        with self._changed:
+            wanted = self._waiting or len(self._ready) < self.size
+            if core is not None and failed is None and wanted and not self.closed:
                 self._hand_over(core)
-                self._fill()
                 core = None
-            elif failed is not None and self._starting < len(self._waiting):
-                self._tell(failed)  # no other start can make up for it; who asks next, tries again
-            self.changed.notify_all()
         if core is not None:
-            self.end(core)
+            end(core)  # before it counts as over: `close` waits for that
+        with self._changed:
+            self._starting -= 1
+            if failed is not None and self._starting < len(self._waiting):
+                self._tell(failed)  # no other start can make up for it
+            if not self.closed:
+                self._fill(ready=failed is None)  # else not before somebody asks
+            self._changed.notify_all()
 
     def _hand_over(self, core: Core) -> None:
         """To whoever waits, or to those that are ready."""
@@ -154,55 +199,24 @@ class Stock:
                 return
         self._ready.append(core)
 
-    def _tell(self, failed: SandboxError | OSError) -> None:
+    def _tell(self, failed: BaseException) -> None:
         while self._waiting:
             asked = self._waiting.popleft()
             if asked.set_running_or_notify_cancel():
                 asked.set_exception(failed)
                 return
 
-    def give(self, core: Core) -> bool:
-        """Hand one out; whether it is still there. Its lifetime counts from here."""
-        lifetime = core.config.max_lifetime
-        if lifetime is not None and not isinstance(core.variant, Hosted):
-            try:
-                core.expire_in(lifetime)
-            except SandboxError:
-                self.end(core)
-                return False
-        return True
-
-    def give_up(self, asked: Future[Core]) -> bool:
-        """Do not wait any longer; whether it had not come yet. If it had, it is ended."""
-
-        def end(done: Future[Core]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                threading.Thread(target=self.end, args=(done.result(),)).start()
-
-        with Whole(), self.changed, suppress(ValueError):  # it may have come
-            self._waiting.remove(asked)
-        asked.add_done_callback(end)
-        return asked.cancel()
-
-    @staticmethod
-    def end(core: Core) -> None:
-        """End one that nobody has used."""
-        with suppress(SandboxError):  # it has ended by itself
-            core.end()
-
     def close(self) -> None:
         """End those that nobody has taken; returns when that is done."""
-        with Whole(), self.changed:
+        with Whole(), self._changed:
             self.closed = True
             idle, self._ready = list(self._ready), deque()
-            waiting, self._waiting = list(self._waiting), deque()
-        for asked in waiting:
-            if asked.set_running_or_notify_cancel():
-                asked.set_exception(SandboxClosedError("the pool was closed"))
+            while self._waiting:
+                self._tell(SandboxClosedError("the pool was closed"))
         for core in idle:
-            self.end(core)
-        with self.changed:
-            self.changed.wait_for(self.quiet)
+            end(core)
+        with self._changed:
+            self._changed.wait_for(lambda: self._starting == 0)
 
 
 def usable(core: Core) -> bool:
@@ -211,3 +225,21 @@ def usable(core: Core) -> bool:
         return bool(core.machine)
     except SandboxError:
         return False
+
+
+def late_error(timeout: float | None) -> SandboxStartError:
+    """What is raised where none came in time."""
+    return SandboxStartError(f"no sandbox was ready within {timeout:g} s")
+
+
+def end(core: Core) -> None:
+    """End one that nobody has used; a failure is a warning, since nobody waits for it."""
+    try:
+        core.end()
+    except (SandboxError, OSError) as error:
+        warnings.warn(f"sandbox {core.id} of a pool is not ended: {error}", RuntimeWarning, 2)
+
+
+def later(core: Core) -> None:
+    """The same, on a thread of its own: it may take a while."""
+    threading.Thread(target=end, args=(core,), name="sandbox-pool-end").start()

@@ -22,6 +22,8 @@ NOT_EXECUTABLE, MISSING = 126, 127  # exit codes, as a shell has them
 class Command:
     """One process; its events are those of an execution."""
 
+    kept = ""
+
     def __init__(self, machine: Machine, op: str = "spawn", **spec: Any) -> None:
         self._machine, self._op, self._spec = machine, op, spec
         self._emit: Emit = lambda event: None

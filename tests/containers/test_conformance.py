@@ -13,5 +13,5 @@ class TestLocalDocker(Conformance):
     """A container."""
 
     variant = "local-docker"
-    sample = 2  # `make soak` has all
+    sample = 3  # `make soak` has all
     short_lifetime = 6.0

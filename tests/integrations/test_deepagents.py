@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_tests.integration_tests import SandboxIntegrationTests
 
-from code_sandboxes import AsyncSandbox, Sandbox
+from code_sandboxes import AsyncSandbox, ConfigurationError, Sandbox
 from code_sandboxes_integrations.deepagents import CodeSandboxBackend
 from code_sandboxes_integrations.langchain import create_run_code_tool
 from scripted_chat import Scripted, call
@@ -81,11 +82,11 @@ class TestLocalEval(OwnSuite):
 
 
 class TestLocalJupyter(OwnSuite):
-    variant, sample = "local-jupyter", 3
+    variant, sample = "local-jupyter", 6
 
 
 class TestLocalDocker(OwnSuite):
-    variant, sample = "local-docker", 3
+    variant, sample = "local-docker", 6
 
 
 # its own agent ----------------------------------------------------------------------
@@ -166,6 +167,38 @@ def test_a_sandbox_that_has_ended_does_not_end_the_run() -> None:
             assert "terminated" in message.content, message
 
 
+def test_in_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be written at the root: what an agent puts there is in the working directory."""
+    able = Sandbox.capabilities("local-docker")["create"]
+    if not able:
+        pytest.skip(able.reason)
+    turns = (
+        call("write_file", file_path="/notes.txt", content="one"),
+        call("execute", command="cat notes.txt; seq 60000"),
+        call("read_file", file_path="/notes.txt"),
+        call("glob", pattern="*.txt"),
+        call("write_file", file_path="/etc/x", content="one"),
+    )
+    with Sandbox.create("local-docker") as sandbox:
+        out = deep_agent(CodeSandboxBackend(sandbox), *turns).invoke(GO)
+        cwd = sandbox.files.resolve(".")
+        written, ran, read, found, refused = said(out)
+        assert f"{cwd}/notes.txt" in written.content
+        assert len(ran.content) < 10_000  # the rest is in a file
+        assert sandbox.files.exists(f"{cwd}/large_tool_results")
+        assert "one" in read.content
+        assert f"{cwd}/notes.txt" in found.content
+        assert "what can be written to is below" in refused.content
+
+
+def test_what_is_no_sandbox() -> None:
+    with pytest.raises(ConfigurationError, match="not None"):
+        CodeSandboxBackend(None)  # type: ignore[arg-type]
+    lost = CodeSandboxBackend(lambda config: "x")  # type: ignore[arg-type,return-value]
+    (message,) = said(deep_agent(lost, call("execute", command="true")).invoke(GO))
+    assert "no sandbox" in message.content
+
+
 # the backend ------------------------------------------------------------------------
 def test_limits_of_a_command() -> None:
     with Sandbox.create("local-eval", timeout=1, max_output=1000) as sandbox:
@@ -191,6 +224,8 @@ def test_an_edit_keeps_the_ends_of_lines() -> None:
         sandbox.files.write("dos", b"a\r\nb\r\nc\r\n")
         assert backend.edit("/dos", "a\nb\n", "x\ny\n").occurrences == 1
         assert sandbox.files.read_bytes("dos") == b"x\r\ny\r\nc\r\n"
+        assert backend.edit("/dos", "c", "c\nd").occurrences == 1
+        assert sandbox.files.read_bytes("dos") == b"x\r\ny\r\nc\r\nd\r\n"
         sandbox.files.write("large", "x" * 200_000 + "end")
         assert backend.edit("/large", "x" * 200_000, "y").error is None
         assert sandbox.files.read("large") == "yend"
@@ -198,6 +233,62 @@ def test_an_edit_keeps_the_ends_of_lines() -> None:
         assert "not a text file" in str(backend.edit("/binary", "a", "b").error)
         assert "not found" in str(backend.edit("/nothing", "a", "b").error)
         assert "empty" in str(backend.edit("/dos", "", "b").error)
+
+
+def test_edits_at_the_same_time_are_all_made() -> None:
+    names = [f"name{n}" for n in range(100, 124)]
+    with Sandbox.create("local-eval") as sandbox, ThreadPoolExecutor(6) as threads:
+        backend = CodeSandboxBackend(sandbox)
+        sandbox.files.write("f", "\n".join(names))
+
+        async def all_at_once() -> None:
+            await asyncio.gather(
+                *(backend.aedit("/f", f"{name}\n", f"A{name}\n") for name in names[12:-1])
+            )
+
+        edits = [threads.submit(backend.edit, "/f", f"{n}\n", f"S{n}\n") for n in names[:12]]
+        asyncio.run(all_at_once())
+        assert [edit.result().error for edit in edits] == [None] * 12
+        changed = [f"S{name}" for name in names[:12]] + [f"A{name}" for name in names[12:-1]]
+        assert sandbox.files.read("f").split("\n") == [*changed, names[-1]]
+
+
+def test_an_async_sandbox_that_has_ended() -> None:
+    async def ended() -> AsyncSandbox:
+        async with await AsyncSandbox.create("local-eval") as sandbox:
+            return sandbox
+
+    backend = CodeSandboxBackend(asyncio.run(ended()))
+    assert "SandboxNotFoundError" in backend.execute("true").output
+    for result in (
+        backend.write("/a", "x"),
+        backend.read("/a"),
+        backend.ls("/"),
+        backend.edit("/a", "x", "y"),
+        asyncio.run(backend.aread("/a")),
+        *backend.upload_files([("/a", b"x")]),
+        *backend.download_files(["/a"]),
+    ):
+        assert result.error is not None
+
+
+def test_what_is_no_text_is_an_error() -> None:
+    with Sandbox.create("local-eval") as sandbox:
+        backend = CodeSandboxBackend(sandbox)
+        sandbox.files.write("f", "a")
+        for result in (
+            backend.write("/f", "\ud83d"),
+            backend.edit("/f", "a", "\ud83d"),
+            backend.read("/\ud83d"),
+            backend.ls("/\ud83d"),
+            backend.glob("\ud83d"),
+            backend.grep("\ud83d"),
+            backend.grep("a", glob="\ud83d"),
+            asyncio.run(backend.agrep("\ud83d")),
+        ):
+            assert result.error is not None
+        assert backend.execute("echo \ud83d").exit_code != 0
+        assert sandbox.files.read("f") == "a"
 
 
 def test_paths_end_at_the_home() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from pydantic_ai import (
     models,
 )
 from pydantic_ai.capabilities import LocalWorkspace
-from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 from pydantic_ai.workspaces import (
     LocalWorkspaceBackend,
     ReadOnlyWorkspace,
@@ -33,8 +35,12 @@ from pydantic_ai.workspaces import (
 )
 from pydantic_ai.workspaces.conformance import WorkspaceBackendSuite
 
-from code_sandboxes import AsyncSandbox, Sandbox
-from code_sandboxes_integrations.pydantic_ai import CodeSandbox, CodeSandboxBackend
+from code_sandboxes import AsyncSandbox, CloudError, ConfigurationError, Sandbox
+from code_sandboxes_integrations.pydantic_ai import (
+    CodeSandbox,
+    CodeSandboxBackend,
+    CodeSandboxOutputEvent,
+)
 
 models.ALLOW_MODEL_REQUESTS = False
 Mine = Callable[[], set[str]]
@@ -69,11 +75,11 @@ class TestPydanticAIsOwnSuite(WorkspaceBackendSuite):
         return CodeSandboxBackend(shared)
 
     @pytest.fixture
-    async def fresh_backend(self, kind: str) -> AsyncIterator[Callable[[], WorkspaceBackend]]:
-        made: list[AsyncSandbox] = []
+    def fresh_backend(self, kind: str) -> Iterator[Callable[[], WorkspaceBackend]]:
+        made: list[Sandbox] = []
         yield lambda: CodeSandboxBackend(create={"variant": kind}, on_create=made.append)
         for sandbox in made:
-            await sandbox.terminate()
+            sandbox.terminate()
 
     @pytest.fixture
     def attach_backend(self) -> Callable[[WorkspaceRef], WorkspaceBackend]:
@@ -209,6 +215,53 @@ def test_a_workspace_alone() -> None:
     asyncio.run(go())
 
 
+def test_output_is_told_while_the_code_runs() -> None:
+    async def go() -> None:
+        seen: list[CodeSandboxOutputEvent] = []
+
+        async def watch(ctx: RunContext[Any], events: AsyncIterable[Any]) -> None:
+            async for event in events:
+                if isinstance(event, CodeSandboxOutputEvent):
+                    seen.append(event)
+
+        async with CodeSandbox("local-eval") as capability:
+            agent = Agent(capabilities=[capability])
+            printing = code("import sys\nprint('one')\nprint('two', file=sys.stderr)")
+            await agent.run("go", model=streamed(printing), event_stream_handler=watch)
+        assert [(event.text, event.stream) for event in seen] == [
+            ("one", "stdout"),
+            ("two", "stderr"),
+        ]
+
+    asyncio.run(go())
+
+
+def streamed(*calls: Call) -> FunctionModel:
+    """The same as `scripted`, for runs with events."""
+    todo = list(calls)
+
+    async def model(
+        messages: list[ModelMessage], info: AgentInfo
+    ) -> AsyncIterator[str | DeltaToolCalls]:
+        if todo:
+            name, arguments = todo.pop(0)
+            yield {0: DeltaToolCall(name=name, json_args=json.dumps(arguments))}
+        else:
+            yield "done"
+
+    return FunctionModel(stream_function=model)
+
+
+def test_what_cannot_be_is_refused_at_once() -> None:
+    for wrong in ({"variant": "nope"}, {"variant": "local-eval", "create": {"variant": "x"}}):
+        with pytest.raises(ConfigurationError):
+            CodeSandbox(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="list of names"):
+        CodeSandbox(include="run_code")
+    with pytest.raises(ConfigurationError, match="no sandbox"):
+        CodeSandboxBackend("local-eval")  # type: ignore[arg-type]
+
+
 # the backend ------------------------------------------------------------------------
 def test_what_a_command_printed_is_never_cut_silently() -> None:
     async def go() -> None:
@@ -245,5 +298,62 @@ def test_its_files_end_at_the_home() -> None:
                 await backend.remove(f"{home}/up/{home.rpartition('/')[2]}")
             await backend.remove(f"{home}/again")  # the link itself
             assert await backend.exists(f"{home}/sub/f")
+
+    asyncio.run(go())
+
+
+def test_one_backend_in_many_event_loops() -> None:
+    with Sandbox.create("local-eval") as sandbox, ThreadPoolExecutor(4) as threads:
+        backend = CodeSandboxBackend(sandbox)
+
+        def write(name: str) -> None:
+            asyncio.run(Workspace(backend).write_text(name, name))
+
+        list(threads.map(write, map(str, range(12))))
+        assert len(sandbox.files.list(".")) == 12
+
+
+def test_slashes_and_links_name_the_same_file() -> None:
+    async def go() -> None:
+        async with await AsyncSandbox.create("local-eval", working_dir="a/work") as sandbox:
+            backend = CodeSandboxBackend(sandbox)
+            cwd = await backend.working_dir()
+            await backend.write_bytes(f"//{cwd}/f", b"x")
+            assert await backend.read_bytes(f"{cwd}/f") == b"x"
+            home = await sandbox.files.resolve("/")
+            await backend.make_dir(f"{home}/a/b")
+            await backend.run(["ln", "-s", f"{home}/a/b", f"{home}/l"])
+            for path in (
+                f"{home}/l/../work",
+                f"{cwd}/",
+                f"/{cwd}",
+                f"{cwd}/.",
+                f"{home}/a/work/..",
+            ):
+                with pytest.raises(ValueError, match="working directory"):
+                    await backend.remove(path)
+            assert await backend.exists(f"{cwd}/f")
+
+    asyncio.run(go())
+
+
+def test_an_end_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        capability = CodeSandbox[Any]("local-eval")
+        agent = Agent(capabilities=[capability])
+        for _ in range(2):
+            await agent.run("go", model=scripted(code("1")))
+        first, second = (box for box in capability._made.values() if box is not None)
+        monkeypatch.setattr(type(first._core.variant), "stop", fails)
+        with pytest.raises(CloudError):
+            await capability.aclose()
+        monkeypatch.undo()
+        await capability.aclose()
+        assert first.closed
+        assert second.closed
+        assert set(capability._made.values()) == {None}
+
+    def fails(variant: Any) -> None:
+        raise CloudError("not now")
 
     asyncio.run(go())

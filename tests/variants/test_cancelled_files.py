@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from code_sandboxes import AsyncSandbox
 from code_sandboxes.testing.base import eventually
 
@@ -36,6 +38,26 @@ def slowly() -> Iterator[bytes]:
     for _ in range(100):
         yield b"x" * 100_000
         time.sleep(0.02)
+
+
+def test_a_cancelled_request_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with await AsyncSandbox.create("local-eval") as box:
+            await box.commands.run(
+                "truncate -s 900M large; mkdir many; cd many; seq 30000 | xargs touch"
+            )
+            streams = box._core.machine.mux._streams
+            before = set(streams)
+            for make in (
+                lambda: box.files.read_bytes("large"),
+                lambda: box.files.list("many"),
+                lambda: box.files.glob("many/*"),
+            ):
+                await cancelled(make, 0.02)
+                assert set(streams) <= before  # at once: it does not come to its end
+
+    asyncio.run(main())
+    assert caplog.records == []  # no callback has failed
 
 
 def test_cancelled_transfers(tmp_path: Path) -> None:

@@ -42,10 +42,12 @@ class Files:
         """The components of `path` below the root."""
         if "\0" in path:
             raise ValueError("a path holds no NUL character")
-        if not path.startswith("/"):
-            path = f"{self.cwd}/{path}"
+        path = self._absolute(path)
         below = path if self.root == "/" else self._unhomed(path)
         return [part for part in below.split("/") if part not in ("", ".")]
+
+    def _absolute(self, path: str) -> str:
+        return f"/{path.lstrip('/')}" if path.startswith("/") else f"{self.cwd}/{path}"
 
     def _unhomed(self, path: str) -> str:
         inside = path == self.root or path.startswith(self.root + "/")
@@ -163,8 +165,7 @@ class Files:
 
     def realpath(self, path: str) -> str:
         """Where a path leads: every link is followed, what is not there is left as it is."""
-        if not path.startswith("/"):
-            path = f"{self.cwd}/{path}"
+        path = self._absolute(path)
         real = os.path.realpath(self.root.rstrip("/") + self._unhomed(path) or "/")
         if self.root != "/" and self._unhomed(real) == real:
             raise PermissionError(errno.EACCES, "the path leads out of the sandbox")

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import threading
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,11 @@ class FileCases(Case):
             sandbox.files.write("s3", breaks())
         assert sandbox.files.read("s3") == "before"
         assert eventually(lambda: not self.parts_in(sandbox, "."))
+        for view in (memoryview(array("i", range(1000))), memoryview(b"abcdef")[::2]):
+            sandbox.files.write("s5", view)
+            assert sandbox.files.read_bytes("s5") == view.tobytes()
+        with pytest.raises(ConfigurationError, match="no utf-8"):
+            sandbox.files.write("s3", "a lone \ud800")
         for bad in (3, None, ["text"]):
             with pytest.raises(ConfigurationError):
                 sandbox.files.write("s4", bad)  # type: ignore[arg-type]
@@ -80,6 +86,8 @@ class FileCases(Case):
         sandbox.run_code("import os\nos.symlink('to/f', 'led/file'); os.symlink('to', 'led/dir')")
         sandbox.run_code("os.symlink('nothing', 'led/broken'); os.symlink('loop', 'led/loop')")
         real = sandbox.files.resolve("led")
+        assert sandbox.files.read(f"/{real}/to/f") == "12345"  # one slash or two
+        assert sandbox.files.realpath(f"/{real}/file") == f"{real}/to/f"
         for path, leads_to in (
             ("led/file", "/to/f"),
             ("led/dir/missing", "/to/missing"),

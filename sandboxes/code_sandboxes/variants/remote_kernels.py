@@ -99,10 +99,13 @@ class Kernels:
         def start() -> None:
             try:
                 starting.set_result(self._started())
-            except (SandboxError, OSError) as error:
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
                 starting.set_exception(error)
 
-        threading.Thread(target=start, daemon=True).start()
+        try:
+            threading.Thread(target=start, daemon=True).start()
+        except RuntimeError as error:
+            starting.set_exception(SandboxStartError(f"no thread can be started: {error}"))
         return starting
 
     def _result(self, starting: Future[Ready]) -> Ready:
@@ -113,7 +116,10 @@ class Kernels:
                 self._starting.remove(starting)
 
     def _started(self) -> Ready:
-        kernel = self.add(str(self._server.ask("POST", "/api/kernels", self._wanted)["id"]))
+        said = self._server.ask("POST", "/api/kernels", self._wanted)
+        if not isinstance(said, dict) or not isinstance(said.get("id"), str):
+            raise SandboxStartError("the server has started no kernel, and does not say why")
+        kernel = self.add(said["id"])
         client = None
         try:
             client = self.connect(kernel)
@@ -190,8 +196,7 @@ class Kernels:
         """Have the server end all of them."""
         self.end_spare()  # first: of a kernel that was deleted meanwhile, nobody says a word
         for starting in list(self._starting):
-            with suppress(SandboxError, OSError):
-                starting.result()
+            starting.exception()  # whatever it was, it is over
         for kernel in list(self._ids):
             self.delete(kernel)
         self.let_go()
