@@ -54,10 +54,12 @@ def test_a_cancelled_request_is_given_up(caplog: pytest.LogCaptureFixture) -> No
                 lambda: box.files.glob("many/*"),
             ):
                 await cancelled(make, 0.02)
-                assert set(streams) <= before  # at once: it does not come to its end
+                await asyncio.sleep(0.05)
+                assert set(streams) <= before, make  # it does not come to its end
 
     asyncio.run(main())
-    assert caplog.records == []  # no callback has failed
+    failed = [record for record in caplog.records if record.name == "concurrent.futures"]
+    assert failed == []  # no callback
 
 
 def test_cancelled_transfers(tmp_path: Path) -> None:
