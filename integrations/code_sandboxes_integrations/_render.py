@@ -55,6 +55,7 @@ def render(
     *,
     max_chars: int = 50_000,
     max_images: int = MAX_IMAGES,
+    ended: bool = False,
 ) -> Rendered:
     """One text for everything that `result` says, and its pictures.
 
@@ -62,6 +63,7 @@ def render(
         result: what code or a command left.
         max_chars: the most characters of output; head and tail of each block are kept.
         max_images: the most pictures; the last ones are kept.
+        ended: whether the sandbox is there no more.
 
     Example:
         >>> value = Result({"text/plain": "3"}, is_main=True)
@@ -77,7 +79,7 @@ def render(
     images = tuple(shown[-max_images:]) if max_images > 0 else ()
     blocks = [("stdout", result.stdout), ("stderr", result.stderr)]
     blocks += [("result" if each.is_main else "display", text_of(each)) for each in result.results]
-    said = notices(result.error, result.duration)
+    said = notices(result.error, result.duration, ended=ended)
     if result.error is not None and (result.error.traceback or not said):
         blocks.append(("error", result.error.traceback or str(result.error)))
     notes = [*_dropped(result.dropped), *said]
@@ -114,12 +116,14 @@ def _details(result: ExecutionResult | CommandResult) -> dict[str, Any]:
     }
 
 
-def notices(error: ExecutionError | None, duration: float) -> list[str]:
+def notices(error: ExecutionError | None, duration: float, *, ended: bool = False) -> list[str]:
     """In one plain line, what an error did to the variables; nothing for an ordinary exception."""
     if error is None:
         return []
     if error.state_lost:
         what = "the interpreter was restarted; variables and imports are gone, files are kept"
+        if ended:
+            what = "the sandbox has ended; variables and files are gone"
         return [f"[{error.name}: {what}]"]
     if error.name == "ExecutionTimeout":
         return [f"[interrupted after {duration:.3g} s; variables are kept]"]

@@ -32,7 +32,7 @@ def run_code(
         raise BadArgumentError("code is empty; send Python source")
     limit = _limit(timeout_seconds)
     result: ExecutionResult = yield sandbox.run_code(code, **limit, **options)
-    return render(result, max_chars=max_chars)
+    return render(result, max_chars=max_chars, ended=sandbox.closed)
 
 
 def run_command(

@@ -168,6 +168,22 @@ def test_a_sandbox_that_has_ended_ends_the_run() -> None:
     asyncio.run(go())
 
 
+def test_the_end_of_a_sandbox_is_told_as_it_is() -> None:
+    async def go() -> None:
+        capability = CodeSandbox[Any]("local-eval")
+        agent = Agent(capabilities=[capability])
+        running = asyncio.ensure_future(
+            agent.run("go", model=scripted(code("import time; time.sleep(60)")))
+        )
+        while not capability._made:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
+        await capability.aclose()
+        assert "variables and files are gone" in (await running).output
+
+    asyncio.run(go())
+
+
 def test_only_reading_in_a_workspace_to_read() -> None:
     async def go() -> None:
         async with await AsyncSandbox.create("local-eval") as sandbox:

@@ -48,6 +48,8 @@ def test_what_became_of_the_variables() -> None:
         "files are kept]"
     )
     assert "kept" not in text("ValueError")
+    gone = ExecutionResult(error=ExecutionError("InterpreterDied", "", "", True))
+    assert render(gone, ended=True).text.endswith("variables and files are gone]")
 
 
 def test_the_whole_is_bounded_and_short_blocks_stay_whole() -> None:
