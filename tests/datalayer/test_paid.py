@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,6 +94,7 @@ def test_a_twin_that_appears_is_ended(cloud: Emulator, monkeypatch: pytest.Monke
     with Sandbox.create(VARIANT) as box:
         assert eventually(lambda: len(creations(cloud)) >= 2)
         assert box.run_code("6 * 7").text == "42"
+        time.sleep(2)  # or, on a quick machine, it would appear after the end
     assert eventually(lambda: paid(cloud) == [])
 
 
