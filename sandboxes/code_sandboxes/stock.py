@@ -122,10 +122,13 @@ class Stock:
         Raises:
             SandboxError, OSError: what the start has failed with, in that moment.
         """
+        return None if self._forget(asked) else asked.result()
+
+    def _forget(self, asked: Future[Core]) -> bool:
         with Whole(), self._changed:
             if asked in self._waiting:
                 self._waiting.remove(asked)
-        return None if asked.cancel() else asked.result()
+        return asked.cancel()
 
     def give_up(self, asked: Future[Core]) -> None:
         """Nobody waits for it any more; if it comes, or has come, it is ended."""
@@ -134,10 +137,7 @@ class Stock:
             if not done.cancelled() and done.exception() is None:
                 later(done.result())
 
-        with Whole(), self._changed:
-            if asked in self._waiting:
-                self._waiting.remove(asked)
-        asked.cancel()
+        self._forget(asked)
         asked.add_done_callback(end_it)
 
     def give(self, core: Core) -> bool:
@@ -192,19 +192,22 @@ class Stock:
 
     def _hand_over(self, core: Core) -> None:
         """To whoever waits, or to those that are ready."""
-        while self._waiting:
-            asked = self._waiting.popleft()
-            if asked.set_running_or_notify_cancel():
-                asked.set_result(core)
-                return
-        self._ready.append(core)
+        if (asked := self._first()) is not None:
+            asked.set_result(core)
+        else:
+            self._ready.append(core)
 
     def _tell(self, failed: BaseException) -> None:
+        if (asked := self._first()) is not None:
+            asked.set_exception(failed)
+
+    def _first(self) -> Future[Core] | None:
+        """Who has waited longest, and still does."""
         while self._waiting:
             asked = self._waiting.popleft()
             if asked.set_running_or_notify_cancel():
-                asked.set_exception(failed)
-                return
+                return asked
+        return None
 
     def close(self) -> None:
         """End those that nobody has taken; returns when that is done."""
