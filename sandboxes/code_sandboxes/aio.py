@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +74,7 @@ class AsyncSandbox:
         **options: Unpack[CreateOptions],
     ) -> Self:
         """See Sandbox.create."""
-        name = variant or os.environ.get("CODE_SANDBOXES_VARIANT") or registry.DEFAULT
+        name = variant or registry.default()
         starting = asyncio.ensure_future(
             blocking(Core.create, name, config, options, host_functions)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -49,6 +50,11 @@ def register(variant: type[Variant]) -> None:
     ``code_sandboxes.variants``.
     """
     _added[variant.name] = variant
+
+
+def default() -> str:
+    """The variant of whoever names none."""
+    return os.environ.get("CODE_SANDBOXES_VARIANT") or DEFAULT
 
 
 def variants() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -100,7 +99,7 @@ class Sandbox:
             CloudError: the service of a cloud variant refused, or cannot be reached; its
                 subclasses say why.
         """
-        name = variant or os.environ.get("CODE_SANDBOXES_VARIANT") or registry.DEFAULT
+        name = variant or registry.default()
         return cls(Core.create(name, config, options, host_functions))
 
     @classmethod

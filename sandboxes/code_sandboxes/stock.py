@@ -65,7 +65,7 @@ class Stock:
     ) -> None:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ConfigurationError(f"size is a number of sandboxes, 1 or more; not {size!r}")
-        self.variant = variant or os.environ.get("CODE_SANDBOXES_VARIANT") or registry.DEFAULT
+        self.variant = variant or registry.default()
         self.size, self._functions = size, functions_of(host_functions)
         self._settings = configure(config, keywords)
         registry.refuse_unsupported(self.variant, self._settings)

@@ -93,7 +93,7 @@ def examine() -> Report:
     """Try everything."""
     from .. import __version__
 
-    default = os.environ.get("CODE_SANDBOXES_VARIANT") or registry.DEFAULT
+    default = registry.default()
     variants = [examine_variant(name, name == default) for name in Sandbox.variants()]
     problem = next((v.reason for v in variants if v.default), f"there is no variant {default!r}")
     directory, trouble = state_directory()
